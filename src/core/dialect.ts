@@ -1,0 +1,131 @@
+import type { GatewayError } from "./errors.ts";
+import type { StreamEvent } from "./events.ts";
+import type { ChatRequest, ChatResponse } from "./request.ts";
+import type { JsonObject } from "./util.ts";
+
+/** One server-sent event. `data` is JSON-encoded unless it is a string, which goes out as it is (`[DONE]`). */
+export interface Frame {
+  event?: string;
+  data: unknown;
+}
+
+/** One server-sent event as it came. */
+export interface RawFrame {
+  event?: string | undefined;
+  data: string;
+}
+
+export type Operation = "chat" | "count-tokens" | "models";
+
+/** What a codec may know of the exchange when it writes for the caller. No codec has a clock or randomness of its own. */
+export interface CallerContext {
+  /** The model as the caller asked for it: answers carry this name. */
+  model: string;
+  /** Unique per exchange, `[0-9a-zA-Z]+`: source of message ids where the upstream has none. */
+  id: string;
+  /** Unix seconds. */
+  created: number;
+  /** Estimate for dialects that must tell the input before the upstream has (`message_start`). */
+  inputTokens: number;
+  /** Chat: whether the caller asked for a usage chunk. */
+  includeUsage: boolean;
+  /** Whether the caller wants to read thinking; `false` hides its text but keeps the blocks. */
+  showThinking: boolean;
+}
+
+/** Upstream stream → canonical events. A pure push machine; one per stream. */
+export interface StreamDecoder {
+  feed(frame: RawFrame): StreamEvent[];
+  /** The bytes ended. Closes what is open; emits an `error` event if the upstream had not finished. */
+  end(): StreamEvent[];
+}
+
+/** Canonical events → caller's frames. A pure push machine; one per stream. */
+export interface StreamEncoder {
+  encode(event: StreamEvent): Frame[];
+  /** After the last event: what was held back (usage, stop), closing frames. */
+  end(): Frame[];
+  /** Ends the stream with an error of the caller's dialect; nothing follows. */
+  error(error: GatewayError): Frame[];
+}
+
+export interface UpstreamRequest {
+  /** Appended to the provider's `baseURL`: `/chat/completions`. */
+  path: string;
+  body: JsonObject;
+}
+
+export interface ErrorAnswer {
+  status: number;
+  body: JsonObject;
+}
+
+export interface Route {
+  method: "GET" | "POST" | "HEAD";
+  /** Literal path, or with one `{model}` segment. */
+  path: string;
+  operation: Operation | "hello";
+}
+
+/** A model as it is listed to callers. */
+export interface ModelInfo {
+  id: string;
+  displayName?: string;
+  ownedBy?: string;
+}
+
+/**
+ * One wire format: a pure codec between JSON and the canonical form, in both directions. Never knows a vendor.
+ * Requests are decoded strictly (the caller gets a typed error with the path), answers loosely.
+ */
+export interface Dialect {
+  readonly id: string;
+  /** Paths it is served under, and their operations. */
+  readonly routes: readonly Route[];
+  /** Prefix under which the routes are served too: `/anthropic`. */
+  readonly prefix: string;
+  /** Request headers that belong to the dialect and go along to an upstream of the same dialect. */
+  readonly forwardHeaders: readonly string[];
+  /** Response headers of an upstream of the same dialect that go back to the caller. */
+  readonly returnHeaders: readonly string[];
+  /** Top-level request field that bounds the output; the first one is written where none is present. */
+  readonly maxTokensFields: readonly string[];
+
+  /** Path of the chat operation below a provider's base URL. */
+  chatPath(model: string, stream: boolean): string;
+
+  /** @throws GatewayError `invalid_request` with `param` */
+  decodeRequest(body: unknown): ChatRequest;
+  /** Writes a request that `fit` has made acceptable. `model` is the upstream's name. */
+  encodeRequest(request: ChatRequest, model: string): JsonObject;
+
+  /** @throws GatewayError `upstream_invalid` */
+  decodeResponse(body: unknown): ChatResponse;
+  encodeResponse(response: ChatResponse, context: CallerContext): JsonObject;
+
+  streamDecoder(): StreamDecoder;
+  streamEncoder(context: CallerContext): StreamEncoder;
+  /** Sent in silent gaps so that nobody on the way gives up. */
+  readonly ping: string;
+  /**
+   * For pass-through: tells from a frame's raw text that it is a plain text delta, and how many characters of text it
+   * carries; `undefined` means that the decoder must read it.
+   */
+  skipLength?(frame: RawFrame): number | undefined;
+
+  /** An upstream's error answer, by its shape. `body` is parsed JSON or text. */
+  decodeError(status: number, body: unknown): GatewayError;
+  encodeError(error: GatewayError, requestId: string): ErrorAnswer;
+
+  encodeModels(models: readonly ModelInfo[], one: boolean): JsonObject;
+
+  /** Counting tokens: as caller (`decodeRequest` of the count body, answer) and as provider (path, answer). */
+  readonly countTokens?: {
+    decodeRequest(body: unknown): ChatRequest;
+    encodeResponse(inputTokens: number): JsonObject;
+    /** Upstream path, if upstreams of this dialect usually can count. */
+    path?(model: string): string;
+    encodeRequest?(request: ChatRequest, model: string): JsonObject;
+    decodeResponse?(body: unknown): number | undefined;
+  };
+}

@@ -1,0 +1,235 @@
+import type { RequestBody } from "./body.ts";
+import type { Dialect, Operation } from "./dialect.ts";
+import { GatewayError, type GatewayErrorOptions } from "./errors.ts";
+import type { Target } from "./provider.ts";
+import type { Change, ChatRequest } from "./request.ts";
+import type { Usage } from "./usage.ts";
+
+/** Who asks. Budgets, rules and the log see it. */
+export interface Identity {
+  /** Id of the virtual key, never the key itself. */
+  key?: string;
+  user?: string;
+  team?: string;
+  tags?: readonly string[];
+}
+
+/** How an attempt, or a whole exchange, ended. */
+export interface Outcome {
+  ok: boolean;
+  /** HTTP status: the upstream's for an attempt, the caller's for an exchange. */
+  status: number;
+  error?: GatewayError;
+  /** The caller left before the end. */
+  aborted?: boolean;
+  /** Whether the request, or a part of it, reached the upstream: then its input is charged. */
+  sent: boolean;
+  usage?: Usage;
+  /** As the provider names it. */
+  model?: string;
+  /** Nano-dollars; `null` when the price is unknown, absent when nothing was used. */
+  costNanoUsd?: number | null;
+  /** From the start of the attempt to its first content. */
+  firstTokenMs?: number;
+  totalMs: number;
+}
+
+/** What the log, the error of a failed ladder and the caller's headers say of one attempt. */
+export interface AttemptRecord {
+  readonly number: number;
+  /** `mistral/mistral-medium-3-5` */
+  readonly target: string;
+  readonly provider: string;
+  readonly model: string;
+  readonly jurisdiction: string | undefined;
+  readonly region: string | undefined;
+  readonly changes: readonly Change[];
+  readonly outcome: Outcome;
+  /** Raw request and answer, where the provider has `capture: true`. */
+  readonly capture?: Capture | undefined;
+}
+
+export interface Capture {
+  request?: { url: string; headers: Record<string, string>; body: string };
+  response?: { status: number; headers: Record<string, string>; body: string };
+}
+
+/** What the exchange may ask of its gateway. */
+export interface GatewayServices {
+  readonly now: () => number;
+  /** Input tokens of the exchange, estimated. */
+  estimateInput(exchange: Exchange): number;
+  /** Nano-dollars; `null` = unknown price. */
+  cost(target: Target, usage: Usage, responseModel?: string): number | null;
+}
+
+export interface ExchangeInit {
+  id: string;
+  operation: Operation;
+  dialect: Dialect;
+  body: RequestBody;
+  /** Lower-case names. */
+  headers: Readonly<Record<string, string | undefined>>;
+  services: GatewayServices;
+  /** In process, whose caller is trusted. */
+  trusted: boolean;
+  identity?: Identity;
+}
+
+/**
+ * The one object that travels. Before the router it is the caller's exchange; the router forks it once per attempt,
+ * so that what stands after the router registers `onFinish` for that attempt alone.
+ */
+export class Exchange {
+  readonly id: string;
+  readonly operation: Operation;
+  readonly dialect: Dialect;
+  readonly body: RequestBody;
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  readonly services: GatewayServices;
+  readonly trusted: boolean;
+  readonly parent: Exchange | undefined;
+  /** `performance.now()` at its start. */
+  readonly startedAt: number = performance.now();
+
+  identity: Identity;
+  /** Present after the router. */
+  target: Target | undefined;
+  /** Model the caller is asking for after aliases; rules may rewrite it. */
+  model: string;
+  /** Output tokens that the budget granted; sent upstream as the bound. */
+  grantedTokens: number | undefined;
+  /** Changes made for this attempt. */
+  readonly changes: Change[] = [];
+  /** Records of finished attempts, in order. */
+  readonly attempts: AttemptRecord[];
+  /** Extra response headers, set by any middleware. */
+  readonly responseHeaders: Record<string, string>;
+  capture: Capture | undefined;
+  /** 1, 2, … within the exchange; 0 for the caller's exchange itself. */
+  readonly attempt: number;
+
+  #outcome: Outcome | undefined;
+  #finishers: ((outcome: Outcome) => void)[] = [];
+  #attemptListeners: ((record: AttemptRecord) => void)[] | undefined;
+  #aborters: ((reason: GatewayError) => void)[] | undefined;
+  #abortReason: GatewayError | undefined;
+  #controller: AbortController | undefined;
+  #forks = 0;
+
+  constructor(init: ExchangeInit, parent?: Exchange, target?: Target) {
+    this.id = init.id;
+    this.operation = init.operation;
+    this.dialect = init.dialect;
+    this.body = init.body;
+    this.headers = init.headers;
+    this.services = init.services;
+    this.trusted = init.trusted;
+    this.identity = init.identity ?? {};
+    this.parent = parent;
+    this.target = target;
+    this.model = parent ? parent.model : init.body.model;
+    this.attempts = parent ? parent.attempts : [];
+    this.responseHeaders = parent ? parent.responseHeaders : {};
+    this.attempt = parent ? ++parent.#forks : 0;
+    if (parent) parent.onAbort((reason) => this.abort(reason));
+  }
+
+  /** The request in canonical form; decoded once, never changed. @throws GatewayError `invalid_request` */
+  get request(): ChatRequest {
+    return this.body.canonical(this.dialect, this.operation);
+  }
+
+  /** An attempt at one target. */
+  fork(target: Target): Exchange {
+    return new Exchange(this, this, target);
+  }
+
+  /** Called exactly once, when the attempt (after the router) or the exchange (before it) has ended, however it ended. */
+  onFinish(callback: (outcome: Outcome) => void): void {
+    if (this.#outcome) callback(this.#outcome);
+    else this.#finishers.push(callback);
+  }
+
+  /** Ends the attempt or exchange; only the first call counts. */
+  finish(outcome: Outcome): void {
+    if (this.#outcome) return;
+    this.#outcome = outcome;
+    this.#aborters = undefined;
+    const finishers = this.#finishers;
+    this.#finishers = [];
+    for (const finisher of finishers) {
+      try {
+        finisher(outcome);
+      } catch (error) {
+        // One listener's fault must not keep another from settling.
+        queueMicrotask(() => process.emitWarning(error instanceof Error ? error : String(error)));
+      }
+    }
+    if (this.parent && this.target) this.parent.#attemptEnded(this, outcome);
+  }
+
+  get finished(): Outcome | undefined {
+    return this.#outcome;
+  }
+
+  /** Ends with an error that was thrown before the answer began. */
+  fail(error: GatewayError, sent = false): void {
+    this.finish({ ok: false, status: error.status, error, sent, totalMs: performance.now() - this.startedAt });
+  }
+
+  /** Called after each attempt of this exchange. */
+  onAttempt(callback: (record: AttemptRecord) => void): void {
+    (this.#attemptListeners ??= []).push(callback);
+  }
+
+  #attemptEnded(attempt: Exchange, outcome: Outcome): void {
+    const target = attempt.target!;
+    const record: AttemptRecord = {
+      number: attempt.attempt,
+      target: `${target.providerName}/${target.model}`,
+      provider: target.providerName,
+      model: target.model,
+      jurisdiction: target.provider.jurisdiction,
+      region: target.provider.region,
+      changes: attempt.changes,
+      outcome,
+      capture: attempt.capture,
+    };
+    this.attempts.push(record);
+    for (const listener of this.#attemptListeners ?? []) listener(record);
+  }
+
+  /** The caller left, or its deadline passed. Runs once; later listeners are called at once. */
+  abort(reason: GatewayError): void {
+    if (this.#abortReason || this.#outcome) return;
+    this.#abortReason = reason;
+    this.#controller?.abort(reason);
+    const aborters = this.#aborters;
+    this.#aborters = undefined;
+    for (const aborter of aborters ?? []) aborter(reason);
+  }
+
+  get aborted(): GatewayError | undefined {
+    return this.#abortReason;
+  }
+
+  onAbort(callback: (reason: GatewayError) => void): void {
+    if (this.#abortReason) callback(this.#abortReason);
+    else (this.#aborters ??= []).push(callback);
+  }
+
+  /** For libraries that take a signal; made on first use. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#abortReason) this.#controller.abort(this.#abortReason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** An error about this exchange's target. */
+  upstreamError(code: ConstructorParameters<typeof GatewayError>[0], message: string, options?: GatewayErrorOptions) {
+    return new GatewayError(code, message, { ...options, provider: this.target?.providerName });
+  }
+}

@@ -1,0 +1,178 @@
+import type { Dialect } from "./dialect.ts";
+import type { Effort } from "./request.ts";
+
+/** What a provider may be asked. `chat` is the whole answer, `chat.stream` the streamed one. */
+export type ProviderOperation = "chat" | "chat.stream" | "count-tokens";
+
+/** A request on its way to an upstream. */
+export interface UpstreamCall {
+  method: "POST" | "GET";
+  /** Below the provider's `baseURL`. */
+  path: string;
+  headers: Record<string, string>;
+  body?: Uint8Array | string | undefined;
+  /** Called with a function that aborts the call; calling it after the end does nothing. */
+  onAbort?(abort: (reason: Error) => void): void;
+}
+
+/** Receives an upstream's body. */
+export interface ByteSink {
+  data(chunk: Uint8Array): void;
+  end(): void;
+  error(error: Error): void;
+}
+
+export interface ByteSource {
+  /** Called once; what came before is delivered at once. */
+  start(sink: ByteSink): void;
+  pause(): void;
+  resume(): void;
+  /** Closes the connection. No further call to the sink. */
+  cancel(): void;
+}
+
+export interface UpstreamResponse {
+  status: number;
+  /** Lower-case names; repeated headers joined with ", ". */
+  headers: Record<string, string>;
+  body: ByteSource;
+}
+
+/**
+ * Carries one call to the upstream. Resolves with the head of the answer.
+ * @throws GatewayError `upstream_unreachable` (details.sent tells whether the request had left), `upstream_timeout`,
+ * `upstream_invalid` (redirect)
+ */
+export type Transport = (call: UpstreamCall) => Promise<UpstreamResponse>;
+
+/** Range of a numeric parameter; values outside are clamped. */
+export interface NumberRange {
+  min?: number;
+  max?: number;
+}
+
+/** Request parameters that a target may not take. Absent in a row means: not decided here. */
+export type ParameterName =
+  | "temperature"
+  | "topP"
+  | "topK"
+  | "seed"
+  | "stop"
+  | "presencePenalty"
+  | "frequencyPenalty"
+  | "logitBias"
+  | "n"
+  | "logprobs"
+  | "parallelToolCalls"
+  | "serviceTier"
+  | "userId"
+  | "sessionId"
+  | "metadata";
+
+/**
+ * How a target takes reasoning. `levels` are the accepted efforts; `off` says how it is turned off (`"none"`: the
+ * wire's off value; `"omit"`: by saying nothing; `"never"`: it cannot be). `budget`: thinking is bought by tokens.
+ */
+export type ReasoningSupport =
+  | false
+  | {
+      levels?: readonly Effort[];
+      off: "none" | "omit" | "never";
+      /** Whether `auto` (the model decides) can be said; otherwise it becomes an effort. */
+      auto?: boolean;
+      /** Accepted range of a thinking budget; absent: budgets become efforts. */
+      budget?: { min: number; max: number };
+      /** What to send when the caller said nothing; default nothing. */
+      default?: Effort;
+    };
+
+/** Facts about a target's wire, as data. A row states only what it knows; later, more specific rows win. */
+export interface Capabilities {
+  /** `false`: not accepted; `true`: accepted; a range: accepted and clamped; for `serviceTier` the accepted values. */
+  parameters?: Partial<Record<ParameterName, boolean | NumberRange | readonly string[]>>;
+  /** What happens to parameters that no row names. Default `true` (accepted). */
+  otherParameters?: boolean;
+  reasoning?: ReasoningSupport;
+  /** Whether earlier thinking may be sent back: `own` = blocks this provider made, `any` = any text, `none`. */
+  replayThinking?: "own" | "any" | "none";
+  images?: boolean;
+  /** Images inside tool results: `true`, or moved into a user message that follows. */
+  imagesInToolResults?: boolean;
+  documents?: boolean;
+  audio?: boolean;
+  /** Forced tool choice (`required`, a named tool). */
+  forcedToolChoice?: boolean | "not-with-thinking";
+  tools?: boolean;
+  outputFormats?: readonly ("json" | "json-schema")[];
+  /** `nativeTools`: wire types of opaque tools that the target runs itself. */
+  nativeTools?: readonly string[];
+  toolCallId?: { pattern: RegExp; length: number };
+  toolName?: { pattern: RegExp; maxLength: number };
+  /** Where a system message may stand: at the `start` only, `after-user` too, or `anywhere`. */
+  systemMessages?: "start" | "after-user" | "anywhere";
+  /** What stands between a tool result and the user's text: nothing (`native`) or a short assistant turn. */
+  userAfterTool?: "native" | "bridge";
+  /** A trailing assistant message that the model continues. */
+  prefill?: boolean;
+  maxStopSequences?: number;
+  /** Most output tokens. */
+  maxOutputTokens?: number;
+  /** The target refuses requests without a bound on the output: this is sent then. */
+  defaultMaxTokens?: number;
+  contextTokens?: number;
+  /** Retired: answered by its successor, loudly. */
+  successor?: string;
+  retired?: string;
+  /** Keys of `capabilities.json` in the project's reference where the facts come from. */
+  source?: readonly string[];
+}
+
+export interface CapabilityRow extends Capabilities {
+  /** Matched against the upstream model name. */
+  match: RegExp;
+}
+
+/** Price per million tokens in US dollars; `"free"` for self-hosted. */
+export type PriceOverride =
+  | "free"
+  | { input: number; output: number; cacheRead?: number; cacheWrite?: number };
+
+/** Someone to send requests to. Made by a provider factory; named by its key in `providers`. */
+export interface Provider {
+  /** `mistral`, `openai-compatible`: which kind it is. */
+  readonly type: string;
+  readonly dialect: Dialect;
+  readonly operations: ReadonlySet<ProviderOperation>;
+  /** Law the company is under: `EU`, `US`. */
+  readonly jurisdiction?: string | undefined;
+  /** Where it computes. */
+  readonly region?: string | undefined;
+  readonly baseURL: string;
+  /** Whether a request of the same dialect may go through byte for byte. */
+  readonly passThrough: boolean;
+  /** Whether the upstream can count tokens without a paid call. */
+  readonly countsTokens: boolean;
+  /** Raw request and answer of each attempt go to the logger. */
+  readonly capture: boolean;
+  readonly price?: PriceOverride | Readonly<Record<string, PriceOverride>> | undefined;
+  /** Id of this vendor in the price data. */
+  readonly priceId?: string | undefined;
+  /** Model names that are known without asking, for listings. */
+  readonly models: readonly string[];
+  capabilities(model: string): Capabilities;
+  send: Transport;
+  close?(): Promise<void>;
+}
+
+/** A concrete place to send a request to. */
+export interface Target {
+  /** Key in `providers`. */
+  readonly providerName: string;
+  readonly provider: Provider;
+  /** The upstream's name of the model. */
+  readonly model: string;
+}
+
+export function targetName(target: Target): string {
+  return `${target.providerName}/${target.model}`;
+}

@@ -1,0 +1,61 @@
+import type { Frame } from "./dialect.ts";
+import type { GatewayError } from "./errors.ts";
+
+/** Where a stream goes: a socket, a web stream, an in-process iterator. */
+export interface StreamSink {
+  /** Bytes of the caller's dialect, as the upstream sent them. */
+  bytes(chunk: Uint8Array): void;
+  /** Translated frames; all that one upstream chunk became. */
+  frames(frames: Frame[]): void;
+  end(): void;
+  /** The answer broke. `frames` tell it in the caller's dialect; nothing follows. */
+  fail(error: GatewayError, frames: Frame[]): void;
+}
+
+/** A stream in the caller's dialect, pushed into one sink. Back-pressure by `pause` and `resume`. */
+export interface StreamSource {
+  /** Called once. What was buffered until then is delivered at once. */
+  start(sink: StreamSink): void;
+  pause(): void;
+  resume(): void;
+  /** The sink is gone: stops the upstream and settles what was streamed. */
+  cancel(): void;
+}
+
+/** A whole answer, as bytes or as an object; either is made from the other when it is asked for. */
+export class JsonBody {
+  readonly type = "json";
+  #bytes: Uint8Array | undefined;
+  #value: unknown;
+  #parsed: boolean;
+
+  constructor(content: { bytes: Uint8Array } | { value: unknown }) {
+    this.#parsed = "value" in content;
+    if ("value" in content) this.#value = content.value;
+    else this.#bytes = content.bytes;
+  }
+  get bytes(): Uint8Array {
+    this.#bytes ??= Buffer.from(JSON.stringify(this.#value));
+    return this.#bytes;
+  }
+  get value(): unknown {
+    if (!this.#parsed) {
+      this.#value = JSON.parse(Buffer.from(this.#bytes!).toString("utf8"));
+      this.#parsed = true;
+    }
+    return this.#value;
+  }
+}
+
+export interface StreamBody {
+  readonly type: "stream";
+  readonly source: StreamSource;
+}
+
+/** What a middleware returns: the answer in the caller's dialect. */
+export interface Reply {
+  status: number;
+  /** Lower-case names. */
+  headers: Record<string, string>;
+  body: JsonBody | StreamBody;
+}

@@ -88,6 +88,8 @@ export interface Dialect {
   readonly forwardHeaders: readonly string[];
   /** Response headers of an upstream of the same dialect that go back to the caller. */
   readonly returnHeaders: readonly string[];
+  /** Models that clients of this dialect ask for by themselves; listed where a rule's pattern covers them. */
+  readonly clientModels?: readonly string[];
   /** Top-level request field that bounds the output; the first one is written where none is present. */
   readonly maxTokensFields: readonly string[];
 
@@ -112,6 +114,8 @@ export interface Dialect {
    * carries; `undefined` means that the decoder must read it.
    */
   skipLength?(frame: RawFrame): number | undefined;
+  /** The frame after which nothing follows, though the upstream may be slow to close (`[DONE]`, `message_stop`). */
+  isLast?(frame: RawFrame): boolean;
 
   /** An upstream's error answer, by its shape. `body` is parsed JSON or text. */
   decodeError(status: number, body: unknown): GatewayError;

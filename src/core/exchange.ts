@@ -3,6 +3,7 @@ import type { Dialect, Operation } from "./dialect.ts";
 import { GatewayError, type GatewayErrorOptions } from "./errors.ts";
 import type { Target } from "./provider.ts";
 import type { Change, ChatRequest } from "./request.ts";
+import type { Reply } from "./reply.ts";
 import type { Usage } from "./usage.ts";
 
 /** Who asks. Budgets, rules and the log see it. */
@@ -22,8 +23,8 @@ export interface Outcome {
   error?: GatewayError;
   /** The caller left before the end. */
   aborted?: boolean;
-  /** Whether the request, or a part of it, reached the upstream: then its input is charged. */
-  sent: boolean;
+  /** Whether the upstream may charge for it: then at least its input is settled. */
+  billable: boolean;
   usage?: Usage;
   /** As the provider names it. */
   model?: string;
@@ -128,11 +129,16 @@ export class Exchange {
     this.identity = init.identity ?? {};
     this.parent = parent;
     this.target = target;
-    this.model = parent ? parent.model : init.body.model;
+    this.model = parent ? parent.model : "";
     this.attempts = parent ? parent.attempts : [];
     this.responseHeaders = parent ? parent.responseHeaders : {};
     this.attempt = parent ? ++parent.#forks : 0;
     if (parent) parent.onAbort((reason) => this.abort(reason));
+  }
+
+  /** Reads the model. Apart from the constructor, because a bad body must already have an exchange to fail. */
+  init(): void {
+    this.model = this.body.model;
   }
 
   /** The request in canonical form; decoded once, never changed. @throws GatewayError `invalid_request` */
@@ -143,6 +149,18 @@ export class Exchange {
   /** An attempt at one target. */
   fork(target: Target): Exchange {
     return new Exchange(this, this, target);
+  }
+
+  /** The attempt whose reply the caller gets: when it ends, so does the exchange. */
+  winner: Exchange | undefined;
+
+  adopt(attempt: Exchange, reply: Reply): void {
+    this.winner = attempt;
+    // A reply that a middleware made by itself has no upstream that could end it.
+    if (!attempt.finished && reply.body.type === "json") {
+      attempt.finish({ ok: true, status: reply.status, billable: false, totalMs: performance.now() - attempt.startedAt });
+    }
+    attempt.onFinish((outcome) => this.finish({ ...outcome, totalMs: performance.now() - this.startedAt }));
   }
 
   /** Called exactly once, when the attempt (after the router) or the exchange (before it) has ended, however it ended. */
@@ -173,9 +191,10 @@ export class Exchange {
     return this.#outcome;
   }
 
-  /** Ends with an error that was thrown before the answer began. */
-  fail(error: GatewayError, sent = false): void {
-    this.finish({ ok: false, status: error.status, error, sent, totalMs: performance.now() - this.startedAt });
+  /** Ends with an error that was thrown before the answer began. `details.billable` tells that it may be charged. */
+  fail(error: GatewayError): void {
+    const billable = error.details?.billable === true;
+    this.finish({ ok: false, status: error.status, error, billable, totalMs: performance.now() - this.startedAt });
   }
 
   /** Called after each attempt of this exchange. */

@@ -1,4 +1,6 @@
-import type { Exchange } from "./exchange.ts";
+import type { ModelInfo } from "./dialect.ts";
+import type { Exchange, Identity } from "./exchange.ts";
+import type { Provider } from "./provider.ts";
 import type { Reply } from "./reply.ts";
 
 /** Hands the exchange down. May be called again: the router calls it once per attempt. */
@@ -6,8 +8,10 @@ export type Next = (exchange: Exchange) => Promise<Reply>;
 
 /** What `createGateway` shows to a middleware when it is built. */
 export interface GatewayPlan {
-  readonly providers: ReadonlyMap<string, import("./provider.ts").Provider>;
+  readonly providers: ReadonlyMap<string, Provider>;
   readonly now: () => number;
+  /** Model names that clients of the served dialects are known to ask for. */
+  readonly clientModels: readonly string[];
 }
 
 /**
@@ -22,11 +26,15 @@ export interface Middleware {
   readonly provides?: readonly "target"[];
   readonly setup?: (plan: GatewayPlan) => void;
   readonly close?: () => void | Promise<void>;
+  /** Tells who presents these headers, for routes that send nothing upstream. @throws GatewayError `unauthenticated` */
+  readonly identify?: (headers: Exchange["headers"]) => Promise<Identity>;
+  /** Models that callers may ask for because of it. */
+  readonly models?: () => readonly ModelInfo[];
 }
 
 /** Attaches facts to a middleware function. */
 export function defineMiddleware(
-  facts: Pick<Middleware, "id" | "needs" | "provides" | "setup" | "close">,
+  facts: Pick<Middleware, "id" | "needs" | "provides" | "setup" | "close" | "models" | "identify">,
   run: (exchange: Exchange, next: Next) => Promise<Reply>,
 ): Middleware {
   // `name` and `length` of a function are its own; only our keys are added.

@@ -40,7 +40,7 @@ export interface UpstreamResponse {
 
 /**
  * Carries one call to the upstream. Resolves with the head of the answer.
- * @throws GatewayError `upstream_unreachable` (details.sent tells whether the request had left), `upstream_timeout`,
+ * @throws GatewayError `upstream_unreachable` (`details.billable` tells whether the request had left), `upstream_timeout`,
  * `upstream_invalid` (redirect)
  */
 export type Transport = (call: UpstreamCall) => Promise<UpstreamResponse>;
@@ -70,13 +70,15 @@ export type ParameterName =
   | "metadata";
 
 /**
- * How a target takes reasoning. `levels` are the accepted efforts; `off` says how it is turned off (`"none"`: the
- * wire's off value; `"omit"`: by saying nothing; `"never"`: it cannot be). `budget`: thinking is bought by tokens.
+ * How a target takes reasoning. `levels` are the accepted efforts, `map` says where an effort goes that stepping down
+ * would not bring there; `off` says how it is turned off (`"none"`: the wire's off value; `"omit"`: by saying nothing;
+ * `"never"`: it cannot be). `budget`: thinking is bought by tokens.
  */
 export type ReasoningSupport =
   | false
   | {
       levels?: readonly Effort[];
+      map?: Partial<Record<Effort, Effort | "off">>;
       off: "none" | "omit" | "never";
       /** Whether `auto` (the model decides) can be said; otherwise it becomes an effort. */
       auto?: boolean;
@@ -96,22 +98,21 @@ export interface Capabilities {
   /** Whether earlier thinking may be sent back: `own` = blocks this provider made, `any` = any text, `none`. */
   replayThinking?: "own" | "any" | "none";
   images?: boolean;
-  /** Images inside tool results: `true`, or moved into a user message that follows. */
-  imagesInToolResults?: boolean;
   documents?: boolean;
   audio?: boolean;
   /** Forced tool choice (`required`, a named tool). */
   forcedToolChoice?: boolean | "not-with-thinking";
   tools?: boolean;
   outputFormats?: readonly ("json" | "json-schema")[];
-  /** `nativeTools`: wire types of opaque tools that the target runs itself. */
-  nativeTools?: readonly string[];
+  /** Ids that do not match become `length` characters of base62, the same for the same id. */
   toolCallId?: { pattern: RegExp; length: number };
   toolName?: { pattern: RegExp; maxLength: number };
-  /** Where a system message may stand: at the `start` only, `after-user` too, or `anywhere`. */
-  systemMessages?: "start" | "after-user" | "anywhere";
+  /** Where a system message may stand: at the `start` only (later ones are folded into the user's text) or `anywhere`. */
+  systemMessages?: "start" | "anywhere";
   /** What stands between a tool result and the user's text: nothing (`native`) or a short assistant turn. */
   userAfterTool?: "native" | "bridge";
+  /** Prompt-cache marks are understood. */
+  cacheMarks?: boolean;
   /** A trailing assistant message that the model continues. */
   prefill?: boolean;
   maxStopSequences?: number;

@@ -12,6 +12,8 @@ export type CacheMark = JsonObject;
 export interface TextPart {
   type: "text";
   text: string;
+  /** Means something to upstreams of this dialect only (a client's billing line), and is left out for others. */
+  onlyFor?: string;
   cache?: CacheMark;
   /** Annotations in the wire form of the dialect named; lost elsewhere. */
   citations?: { dialect: string; value: unknown };

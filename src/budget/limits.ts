@@ -1,0 +1,152 @@
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import type { Hold, Units } from "../core/budget-store.ts";
+import type { Identity } from "../core/exchange.ts";
+import { anyGlob } from "../core/glob.ts";
+import type { Target } from "../core/provider.ts";
+import { NANO } from "../prices/index.ts";
+import { calendarWindows, lifetimeWindow, rollingWindow, type Span } from "./windows.ts";
+
+/** What a limit can be counted in. `tokens` are input and output together. */
+export const UNITS = ["tokens", "inputTokens", "outputTokens", "requests", "usd"] as const;
+export type Unit = (typeof UNITS)[number];
+
+const scopeNames = ["gateway", "key", "user", "team", "tag", "provider", "model"] as const;
+type ScopeName = (typeof scopeNames)[number];
+
+const names = z.union([z.string(), z.array(z.string()).min(1)]);
+const whole = z.int().min(0);
+
+export const limitOptions = z
+  .strictObject({
+    name: z.string().min(1).max(64).describe("Shown to users, and part of the counter's key."),
+    match: z
+      .strictObject({ provider: names, model: names, key: names, user: names, team: names, tag: names })
+      .partial()
+      .optional()
+      .describe("What the limit covers; `*` in a name stands for anything. Absent: everything."),
+    by: z
+      .union([z.enum(scopeNames), z.array(z.enum(scopeNames)).min(1)])
+      .optional()
+      .describe("One counter for each of these. Default: one for all."),
+    tokens: whole.optional().describe("Input and output tokens."),
+    inputTokens: whole.optional(),
+    outputTokens: whole.optional(),
+    requests: whole.optional(),
+    usd: z.number().min(0).max(9_000_000).optional().describe("US dollars."),
+    per: z
+      .union([
+        z.enum(["minute", "hour", "day", "week", "month", "lifetime"]),
+        z.strictObject({ rollingMs: z.int().positive() }),
+      ])
+      .describe("Window: a calendar one, a rolling one, or `lifetime` (prepaid)."),
+    timeZone: z.string().optional().describe("IANA zone of calendar windows, for example Europe/Paris. Default UTC."),
+    weekStart: z.enum(["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]).optional(),
+    onExceeded: z.enum(["next", "deny"]).default("next").describe("Try the next target, or refuse at once."),
+    onStoreError: z.enum(["deny", "allow"]).default("deny").describe("When the store cannot be reached."),
+    unknownPrice: z.enum(["deny", "allow"]).default("deny").describe("For `usd`: when a target's price is unknown."),
+  })
+  .refine((limit) => UNITS.some((unit) => limit[unit] !== undefined), {
+    error: `a limit needs a unit: one of ${UNITS.join(", ")}`,
+  });
+
+export type LimitOptions = z.input<typeof limitOptions>;
+type Limit = z.output<typeof limitOptions>;
+
+/** What an attempt would cost, per unit. */
+export interface Prospect {
+  inputTokens: number;
+  /** Nano-dollars; `null` = unknown price. */
+  inputNano: number | null;
+  nanoPerOutputToken: number | null;
+}
+
+export interface CompiledLimit extends Limit {
+  /** Whether the limit covers this attempt. */
+  covers(identity: Identity, target: Target): boolean;
+  /** Units with their amounts in whole units of the store. */
+  readonly amounts: readonly { unit: Unit; amount: Units }[];
+  span(now: number): Span;
+  /** Counter names of one attempt and unit. More than one only for `by: "tag"`. */
+  counters(unit: Unit, identity: Identity, target: Target): string[];
+}
+
+/** @throws RangeError for an unknown time zone */
+export function compileLimit(limit: Limit): CompiledLimit {
+  const { match = {}, by } = limit;
+  const scopes: ScopeName[] = by === undefined ? ["gateway"] : typeof by === "string" ? [by] : by;
+  const checks = Object.entries(match).map(([scope, patterns]) => {
+    const matches = anyGlob(patterns);
+    return (identity: Identity, target: Target) => valuesOf(scope as ScopeName, identity, target).some(matches);
+  });
+  return {
+    ...limit,
+    covers: (identity, target) => checks.every((check) => check(identity, target)),
+    amounts: UNITS.flatMap((unit) => {
+      const amount = limit[unit];
+      return amount === undefined ? [] : [{ unit, amount: unit === "usd" ? Math.round(amount * NANO) : amount }];
+    }),
+    span: spanOf(limit),
+    counters(unit, identity, target) {
+      let keys = [`${piece(limit.name)}|${unit}`];
+      for (const scope of scopes) {
+        const values = valuesOf(scope, identity, target);
+        // Without a value all anonymous callers share one counter: a limit is never escaped by saying nothing.
+        keys = keys.flatMap((key) => (values.length === 0 ? [""] : values).map((value) => `${key}|${piece(value)}`));
+      }
+      return keys;
+    },
+  };
+}
+
+function spanOf({ per, timeZone, weekStart }: Limit): (now: number) => Span {
+  if (per === "lifetime") return lifetimeWindow;
+  if (typeof per === "object") return (now) => rollingWindow({ ms: per.rollingMs }, now);
+  const windowAt = calendarWindows({ period: per, timeZone, weekStart });
+  return (now) => {
+    const { start, end } = windowAt(now);
+    return { bucket: start, from: start, step: 0, until: end };
+  };
+}
+
+function valuesOf(scope: ScopeName, identity: Identity, target: Target): readonly string[] {
+  switch (scope) {
+    case "gateway":
+      return ["*"];
+    case "tag":
+      return identity.tags ?? [];
+    case "provider":
+      return [target.providerName];
+    case "model":
+      return [target.model];
+    default: {
+      const value = identity[scope];
+      return value === undefined ? [] : [value];
+    }
+  }
+}
+
+/** Escaped, so that two different names never become one counter; long ones by their hash. */
+function piece(value: string): string {
+  const escaped = encodeURIComponent(value.toWellFormed());
+  return escaped.length <= 48
+    ? escaped
+    : `${escaped.slice(0, 20)}~${createHash("sha256").update(value).digest("base64url").slice(0, 24)}`;
+}
+
+/** What one unit of a limit asks of the store for one attempt. `undefined`: the price is unknown. */
+export function costOf(unit: Unit, prospect: Prospect): Pick<Hold, "fixed" | "perUnit"> | undefined {
+  switch (unit) {
+    case "tokens":
+      return { fixed: prospect.inputTokens, perUnit: 1 };
+    case "inputTokens":
+      return { fixed: prospect.inputTokens, perUnit: 0 };
+    case "outputTokens":
+      return { fixed: 0, perUnit: 1 };
+    case "requests":
+      return { fixed: 1, perUnit: 0 };
+    case "usd":
+      if (prospect.inputNano === null || prospect.nanoPerOutputToken === null) return undefined;
+      return { fixed: prospect.inputNano, perUnit: prospect.nanoPerOutputToken };
+  }
+}

@@ -1,0 +1,187 @@
+import type { Message, Part, TextPart, ToolResultPart } from "../../core/request.ts";
+import type { FitState } from "./index.ts";
+import { shortIds } from "./tool-ids.ts";
+
+/**
+ * Order rules and content the target cannot take. The steps are in the order in which they make each other's work
+ * possible: first what a part may be, then who may follow whom, last the ids.
+ */
+export function fitMessages(state: FitState): void {
+  const { request, capabilities } = state;
+  request.system = request.system.filter((part) => belongs(part, state));
+  dropCacheMarks(state);
+  let messages = request.messages.map((message) => fitContent(message, state));
+  if ((capabilities.systemMessages ?? "anywhere") === "start") messages = foldSystem(messages, state);
+  messages = messages.filter((message) => message.content.length > 0);
+  messages = answerCalls(messages, state);
+  if (capabilities.userAfterTool === "bridge") messages = bridge(messages, state);
+  if (capabilities.prefill === false && messages.at(-1)?.role === "assistant") {
+    state.changes.push({ field: "messages", kind: "adjusted", from: "prefill", to: "earlier turn", reason: "no prefill" });
+  }
+  if (capabilities.toolCallId) messages = shortIds(messages, capabilities.toolCallId);
+  request.messages = messages;
+}
+
+function belongs(part: TextPart, { dialect, changes }: FitState): boolean {
+  if (part.onlyFor === undefined || part.onlyFor === dialect) return true;
+  changes.push({ field: "system", kind: "ignored", from: part.text.slice(0, 26), reason: "for its own upstream only" });
+  return false;
+}
+
+/** Cache marks are hints of one dialect; codecs that have none do not write them. Said once, with their number. */
+function dropCacheMarks({ request, dialect, changes, capabilities }: FitState): void {
+  if (capabilities.cacheMarks) return;
+  let marks = 0;
+  const count = (item: { cache?: unknown }) => {
+    if (item.cache) marks++;
+  };
+  request.system.forEach(count);
+  for (const tool of request.tools) if (tool.type === "function") count(tool);
+  for (const message of request.messages) for (const part of message.content) count(part as { cache?: unknown });
+  if (marks > 0) changes.push({ field: "cache_control", kind: "ignored", from: marks, reason: `no counterpart in ${dialect}` });
+}
+
+function fitContent(message: Message, state: FitState): Message {
+  const content: Part[] = [];
+  for (const part of message.content) {
+    if (part.type === "tool-result") {
+      content.push({ ...part, content: part.content.flatMap((inner) => fitPart(inner, state)) as ToolResultPart["content"] });
+    } else content.push(...fitPart(part, state));
+  }
+  const foreign = message.extensions && message.extensions.dialect !== state.dialect;
+  if (foreign) for (const field of Object.keys(message.extensions!.value)) ignoreOnce(state, `messages.${field}`);
+  return foreign ? { role: message.role, content, ...(message.name !== undefined && { name: message.name }) } : { ...message, content };
+}
+
+function fitPart(part: Part, state: FitState): Part[] {
+  const { capabilities, changes, dialect } = state;
+  switch (part.type) {
+    case "image":
+      if (part.source.kind === "file" && part.source.dialect !== dialect) return omit("image", "the file is in another provider's store", state);
+      return capabilities.images === false ? omit("image", "model has no vision", state) : [part];
+    case "document": {
+      if (part.source.kind === "text" && capabilities.documents !== true) {
+        const title = part.title === undefined ? "" : ` title="${part.title.replaceAll('"', "'")}"`;
+        changes.push({ field: "messages.document", kind: "moved", to: "text" });
+        return [{ type: "text", text: `<document${title}>\n${part.source.text}\n</document>` }];
+      }
+      if (part.source.kind === "file" && part.source.dialect !== dialect) return omit("document", "the file is in another provider's store", state);
+      return capabilities.documents === false ? omit("document", "not supported by the model", state) : [part];
+    }
+    case "audio":
+      return capabilities.audio === false ? omit("audio", "not supported by the model", state) : [part];
+    case "thinking":
+      return keepsThinking(part.signature?.origin, part.redacted !== undefined, state) ? [part] : [];
+    case "opaque":
+      if (part.dialect === dialect) return [part];
+      if (part.kind === "tool_reference") {
+        return [{ type: "text", text: `Tool ${String(part.value.tool_name ?? part.value.name)} is now available.` }];
+      }
+      changes.push({ field: "messages", kind: "dropped", from: part.kind, reason: "the target has no such block" });
+      return [];
+    default:
+      return [part];
+  }
+}
+
+function omit(what: string, why: string, { changes }: FitState): Part[] {
+  changes.push({ field: `messages.${what}`, kind: "dropped", reason: why });
+  return [{ type: "text", text: `[${what} omitted: ${why}]` }];
+}
+
+function keepsThinking(origin: string | undefined, redacted: boolean, state: FitState): boolean {
+  const { capabilities, dialect, provider } = state;
+  const mine = origin === provider || origin === dialect || (redacted && origin === undefined);
+  const rule = capabilities.replayThinking ?? "own";
+  if (rule === "any" ? !redacted || mine : rule === "own" && mine) return true;
+  ignoreOnce(state, "messages.thinking");
+  return false;
+}
+
+function ignoreOnce({ changes }: FitState, field: string): void {
+  if (!changes.some((change) => change.field === field)) changes.push({ field, kind: "ignored" });
+}
+
+/** An instruction in mid-conversation, every word of it, in the user's text before it. */
+function foldSystem(messages: Message[], { changes }: FitState): Message[] {
+  const folded: Message[] = [];
+  let count = 0;
+  for (const message of messages) {
+    if (message.role !== "system") {
+      folded.push(message);
+      continue;
+    }
+    count++;
+    const text = message.content.map((part) => (part.type === "text" ? part.text : "")).join("\n\n");
+    const part: TextPart = { type: "text", text: `<system>\n${text}\n</system>` };
+    const previous = folded.at(-1);
+    if (previous?.role === "user") folded[folded.length - 1] = { ...previous, content: [...previous.content, part] };
+    else folded.push({ role: "user", content: [part] });
+  }
+  if (count > 0) changes.push({ field: "messages.system", kind: "moved", from: count, to: "user text" });
+  return folded;
+}
+
+/**
+ * Every tool call is answered once, directly after it: what was interrupted gets a result that says so, and a result
+ * nobody asked for becomes text.
+ */
+function answerCalls(messages: Message[], { changes }: FitState): Message[] {
+  const out: Message[] = [];
+  let open: string[] = [];
+  const interrupted = (): ToolResultPart[] =>
+    open.map((id) => ({ type: "tool-result", id, content: [{ type: "text", text: "Tool call was interrupted." }], isError: true }));
+  for (const message of messages) {
+    if (message.role === "assistant") {
+      if (open.length > 0) {
+        changes.push({ field: "messages.tool_result", kind: "added", to: open.length, reason: "interrupted call" });
+        out.push({ role: "user", content: interrupted() });
+      }
+      open = message.content.flatMap((part) => (part.type === "tool-call" ? [part.id] : []));
+      out.push(message);
+      continue;
+    }
+    const results: Part[] = [];
+    const rest: Part[] = [];
+    for (const part of message.content) {
+      if (part.type !== "tool-result") rest.push(part);
+      else if (open.includes(part.id)) {
+        open = open.filter((id) => id !== part.id);
+        results.push(part);
+      } else {
+        changes.push({ field: "messages.tool_result", kind: "moved", to: "text", reason: "no such call" });
+        rest.push(...part.content);
+      }
+    }
+    if (open.length > 0 && message.role === "user") {
+      changes.push({ field: "messages.tool_result", kind: "added", to: open.length, reason: "interrupted call" });
+      results.push(...interrupted());
+      open = [];
+    }
+    out.push({ ...message, content: [...results, ...rest] });
+  }
+  return out;
+}
+
+/** For targets that refuse a user turn right after a tool's: a short assistant turn between them. */
+function bridge(messages: Message[], { changes }: FitState): Message[] {
+  const out: Message[] = [];
+  let bridges = 0;
+  for (const [index, message] of messages.entries()) {
+    const results = message.role === "user" ? message.content.filter((part) => part.type === "tool-result") : [];
+    if (results.length === 0) {
+      out.push(message);
+      continue;
+    }
+    const rest = message.content.filter((part) => part.type !== "tool-result");
+    out.push({ role: "user", content: results });
+    const followed = rest.length === 0 && messages[index + 1]?.role === "user";
+    if (rest.length > 0 || followed) {
+      bridges++;
+      out.push({ role: "assistant", content: [{ type: "text", text: "OK" }] });
+    }
+    if (rest.length > 0) out.push({ role: "user", content: rest });
+  }
+  if (bridges > 0) changes.push({ field: "messages.assistant", kind: "added", to: bridges, reason: "between tool and user" });
+  return out;
+}

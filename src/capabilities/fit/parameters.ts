@@ -1,0 +1,116 @@
+import type { NumberRange, ParameterName } from "../../core/provider.ts";
+import type { Change, ChatRequest } from "../../core/request.ts";
+import type { FitState } from "./index.ts";
+
+/** Wire-like names for the changes, and whether losing the parameter changes the answer. */
+const PARAMETERS: Record<ParameterName, { field: string; hint?: boolean }> = {
+  temperature: { field: "temperature" },
+  topP: { field: "top_p" },
+  topK: { field: "top_k" },
+  seed: { field: "seed" },
+  stop: { field: "stop" },
+  presencePenalty: { field: "presence_penalty" },
+  frequencyPenalty: { field: "frequency_penalty" },
+  logitBias: { field: "logit_bias" },
+  n: { field: "n" },
+  logprobs: { field: "logprobs" },
+  parallelToolCalls: { field: "parallel_tool_calls" },
+  serviceTier: { field: "service_tier", hint: true },
+  userId: { field: "user", hint: true },
+  sessionId: { field: "prompt_cache_key", hint: true },
+  metadata: { field: "metadata", hint: true },
+};
+
+export function fitParameters(state: FitState): void {
+  const { request, capabilities, changes } = state;
+  const rules = capabilities.parameters ?? {};
+  for (const name of Object.keys(PARAMETERS) as ParameterName[]) {
+    const value = request[name];
+    if (value === undefined) continue;
+    const rule = rules[name] ?? capabilities.otherParameters ?? true;
+    if (rule === true) continue;
+    if (rule === false || (Array.isArray(rule) && !rule.includes(value as string))) drop(request, name, changes);
+    else if (typeof value === "number" && !Array.isArray(rule)) {
+      clamp(request, name as "temperature", value, rule as NumberRange, changes);
+    }
+  }
+  if (request.logprobs === undefined) delete request.topLogprobs;
+  fitStop(state);
+  fitExtensions(state);
+  fitOutputFormat(state);
+  fitMaxTokens(state);
+}
+
+function drop(request: ChatRequest, name: ParameterName, changes: Change[]): void {
+  const { field, hint } = PARAMETERS[name];
+  const value = request[name];
+  delete request[name];
+  // Saying what is the default anyway is no loss.
+  if (value === 1 && name === "n") return;
+  if (value === false && name === "logprobs") return;
+  if (value === true && name === "parallelToolCalls") return;
+  changes.push({ field, kind: hint ? "ignored" : "dropped", ...(hint ? {} : scalar(value)) });
+}
+
+function scalar(value: unknown): { from?: string | number | boolean } {
+  if (typeof value === "number" || typeof value === "boolean") return { from: value };
+  return typeof value === "string" ? { from: value.slice(0, 40) } : {};
+}
+
+function clamp(request: ChatRequest, name: "temperature", value: number, range: NumberRange, changes: Change[]): void {
+  const fitted = Math.min(range.max ?? Number.POSITIVE_INFINITY, Math.max(range.min ?? Number.NEGATIVE_INFINITY, value));
+  if (fitted === value) return;
+  request[name] = fitted;
+  changes.push({ field: PARAMETERS[name].field, kind: "adjusted", from: value, to: fitted });
+}
+
+function fitStop({ request, capabilities, changes }: FitState): void {
+  const most = capabilities.maxStopSequences;
+  if (request.stop === undefined || most === undefined || request.stop.length <= most) return;
+  changes.push({ field: "stop", kind: "adjusted", from: request.stop.length, to: most, reason: "too many sequences" });
+  request.stop = request.stop.slice(0, most);
+}
+
+/** Fields that only the caller's dialect knows mean nothing to another one. */
+function fitExtensions({ request, dialect, changes }: FitState): void {
+  const extensions = request.extensions;
+  if (!extensions || extensions.dialect === dialect) return;
+  for (const field of Object.keys(extensions.value)) changes.push({ field: field.slice(0, 64), kind: "ignored" });
+  delete request.extensions;
+}
+
+function fitOutputFormat({ request, capabilities, changes }: FitState): void {
+  const format = request.outputFormat;
+  const accepted = capabilities.outputFormats;
+  if (!format || !accepted || accepted.includes(format.type)) return;
+  if (format.type === "json" && !accepted.includes("json")) {
+    request.system = [...request.system, { type: "text", text: "Answer with one valid JSON object and nothing else." }];
+    changes.push({ field: "response_format", kind: "adjusted", from: "json_object", to: "instruction" });
+  } else {
+    changes.push({ field: "response_format", kind: "dropped", from: format.type });
+  }
+  delete request.outputFormat;
+}
+
+function fitMaxTokens({ request, capabilities, changes, grantedTokens }: FitState): void {
+  const asked = request.maxTokens;
+  let bound = asked ?? capabilities.defaultMaxTokens;
+  let reason: string | undefined;
+  if (bound !== undefined && capabilities.maxOutputTokens !== undefined && bound > capabilities.maxOutputTokens) {
+    bound = capabilities.maxOutputTokens;
+    reason = "model limit";
+  }
+  if (grantedTokens !== undefined && (bound === undefined || grantedTokens < bound)) {
+    bound = grantedTokens;
+    reason = "budget";
+  }
+  if (bound === undefined || bound === asked) return;
+  request.maxTokens = bound;
+  changes.push({
+    field: "max_tokens",
+    kind: asked === undefined ? "added" : "adjusted",
+    ...(asked !== undefined && { from: asked }),
+    to: bound,
+    ...(reason && { reason }),
+  });
+}

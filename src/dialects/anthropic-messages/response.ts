@@ -1,0 +1,217 @@
+import type { CallerContext } from "../../core/dialect.ts";
+import { GatewayError } from "../../core/errors.ts";
+import type { ChatResponse, FinishReason, Part } from "../../core/request.ts";
+import { tokenCount, type Usage } from "../../core/usage.ts";
+import { isObject, type JsonObject } from "../../core/util.ts";
+import { toolId, toolInput } from "./blocks.ts";
+import { present } from "./check.ts";
+import { decodeError } from "./errors.ts";
+import { ID } from "./id.ts";
+import { decodeThinking, encodeSignature } from "./signature.ts";
+
+export function decodeResponse(body: unknown): ChatResponse {
+  if (isObject(body) && body.type === "error") throw decodeError(undefined, body);
+  if (!isObject(body) || !Array.isArray(body.content)) {
+    throw new GatewayError("upstream_invalid", "The upstream's answer is not a message");
+  }
+  const content = body.content.flatMap((block) => (isObject(block) ? decodeBlock(block) : []));
+  const explanation = refusalText(body.stop_details);
+  if (explanation !== undefined && !content.some((part) => part.type === "text")) {
+    content.push({ type: "refusal", text: explanation });
+  }
+  const usage = isObject(body.usage) ? body.usage : {};
+  return present({
+    id: text(body.id),
+    model: text(body.model),
+    choices: [present({ content, finishReason: decodeStop(body.stop_reason), stopSequence: text(body.stop_sequence) })],
+    usage: toUsage(readUsage({}, usage)),
+    serviceTier: text(usage.service_tier),
+  });
+}
+
+function decodeBlock(block: JsonObject): Part | Part[] {
+  switch (block.type) {
+    case "text":
+      if (typeof block.text !== "string") return [];
+      return present({ type: "text", text: block.text, citations: citationsOf(block.citations) });
+    case "thinking":
+      return decodeThinking(text(block.thinking) ?? "", block.signature);
+    case "redacted_thinking":
+      return { type: "thinking", text: "", redacted: text(block.data) ?? "" };
+    case "tool_use":
+      return {
+        type: "tool-call",
+        id: text(block.id) ?? "",
+        name: text(block.name) ?? "",
+        arguments: isObject(block.input) ? JSON.stringify(block.input) : (text(block.input) ?? ""),
+      };
+    default:
+      return { type: "opaque", dialect: ID, kind: text(block.type) ?? "unknown", value: block };
+  }
+}
+
+export function encodeResponse(response: ChatResponse, context: CallerContext): JsonObject {
+  const { content, finishReason, stopSequence } = response.choices[0] ?? { content: [], finishReason: "stop" };
+  const refused = content.flatMap((part) => (part.type === "refusal" ? part.text : [])).join("");
+  const called = content.some((part) => part.type === "tool-call");
+  return {
+    ...messageHead(context),
+    content: content.map((part, i) => encodeBlock(part, i, context)).filter(isObject),
+    ...encodeStop({ reason: finishReason, stopSequence, called, refused }),
+    usage: { ...encodeUsage(response.usage, context), ...tier(response.serviceTier) },
+  };
+}
+
+function encodeBlock(part: Part, index: number, context: CallerContext): JsonObject | undefined {
+  switch (part.type) {
+    case "text": {
+      const citations = part.citations?.dialect === ID ? part.citations.value : undefined;
+      return part.text === "" ? undefined : present({ type: "text", text: part.text, citations });
+    }
+    case "refusal":
+      return part.text === "" ? undefined : { type: "text", text: part.text };
+    case "thinking": {
+      if (part.redacted !== undefined) return { type: "redacted_thinking", data: part.redacted };
+      const [shown, hidden] = context.showThinking ? [part.text, ""] : ["", part.text];
+      return { type: "thinking", thinking: shown, signature: encodeSignature(part.signature, hidden) };
+    }
+    case "tool-call":
+      return {
+        type: "tool_use",
+        id: answerToolId(part.id, index, context),
+        name: part.name,
+        input: toolInput(part.arguments),
+      };
+    case "opaque":
+      return part.dialect === ID ? part.value : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** What a message says of itself before its content. */
+export function messageHead(context: CallerContext): JsonObject {
+  return { id: `msg_${context.id}`, type: "message", role: "assistant", model: context.model };
+}
+
+export function answerToolId(id: string, index: number, context: CallerContext): string {
+  return id === "" ? `toolu_${context.id}_${index}` : toolId(id);
+}
+
+const tier = (name: string | undefined) =>
+  name && /^(standard|priority|batch)$/.test(name) ? { service_tier: name } : {};
+
+export const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+
+export function citationsOf(value: unknown): { dialect: string; value: unknown } | undefined {
+  return Array.isArray(value) && value.length > 0 ? { dialect: ID, value } : undefined;
+}
+
+/** Why a message was refused, in words. */
+export function refusalText(details: unknown): string | undefined {
+  return isObject(details) && details.type === "refusal" && details.explanation !== ""
+    ? text(details.explanation)
+    : undefined;
+}
+
+const FINISH_OF_STOP = new Map<unknown, FinishReason>(
+  Object.entries({
+    end_turn: "stop",
+    stop_sequence: "stop-sequence",
+    max_tokens: "length",
+    model_context_window_exceeded: "context-window",
+    tool_use: "tool-calls",
+    refusal: "refusal",
+    pause_turn: "pause",
+    // The caller asked for a stop after the summary: it goes on with the next request.
+    compaction: "pause",
+  } as const),
+);
+
+export function decodeStop(reason: unknown): FinishReason {
+  return FINISH_OF_STOP.get(reason) ?? "stop";
+}
+
+const STOP_OF_FINISH: Record<FinishReason, string> = {
+  stop: "end_turn",
+  "stop-sequence": "stop_sequence",
+  length: "max_tokens",
+  "context-window": "model_context_window_exceeded",
+  "tool-calls": "end_turn",
+  refusal: "refusal",
+  pause: "pause_turn",
+};
+
+/** What decides how an answer ended: not the finish reason alone. */
+export interface Ending {
+  reason: FinishReason;
+  stopSequence?: string | undefined;
+  /** Whether there is a tool call: callers run it only at `tool_use`, whatever the upstream said. */
+  called: boolean;
+  /** Text of the refusal, or empty. */
+  refused: string;
+}
+
+export function encodeStop({ reason, stopSequence, called, refused }: Ending): JsonObject {
+  const cut = reason === "length" || reason === "context-window";
+  if (!cut && (reason === "refusal" || refused !== "")) {
+    const stop_details = { type: "refusal", category: null, explanation: refused === "" ? null : refused };
+    return { stop_reason: "refusal", stop_sequence: null, stop_details };
+  }
+  const stop_reason = called && !cut ? "tool_use" : STOP_OF_FINISH[reason];
+  const stop_sequence = stop_reason === "stop_sequence" ? (stopSequence ?? null) : null;
+  return { stop_reason, stop_sequence, stop_details: null };
+}
+
+/** Counters as they came, of one message. */
+export interface Counters {
+  input?: number;
+  cacheRead?: number;
+  cacheWrite?: number;
+  output?: number;
+  reasoning?: number;
+}
+
+/** Adds what `usage` tells: later values win, nulls say nothing. */
+export function readUsage(counters: Counters, usage: unknown): Counters {
+  if (!isObject(usage)) return counters;
+  const details = isObject(usage.output_tokens_details) ? usage.output_tokens_details : {};
+  const told: Counters = {
+    input: tokenCount(usage.input_tokens),
+    cacheRead: tokenCount(usage.cache_read_input_tokens),
+    cacheWrite: tokenCount(usage.cache_creation_input_tokens),
+    output: tokenCount(usage.output_tokens),
+    reasoning: tokenCount(details.thinking_tokens),
+  };
+  return { ...counters, ...present(told) };
+}
+
+/** Anthropic counts input three times apart; the canonical input is all of it. */
+export function toUsage({ input, cacheRead = 0, cacheWrite = 0, output, reasoning }: Counters): Usage | undefined {
+  if (input === undefined && output === undefined) return undefined;
+  return present({
+    inputTokens: (input ?? 0) + cacheRead + cacheWrite,
+    cacheReadTokens: cacheRead,
+    cacheWriteTokens: cacheWrite,
+    outputTokens: output ?? 0,
+    reasoningTokens: reasoning,
+    // Not told (yet).
+    estimated: output === undefined ? true : undefined,
+  });
+}
+
+export function encodeUsage(usage: Usage | undefined, context: CallerContext): JsonObject {
+  const { inputTokens, cacheReadTokens, cacheWriteTokens, outputTokens, reasoningTokens } = usage ?? {
+    inputTokens: context.inputTokens,
+    cacheReadTokens: 0,
+    cacheWriteTokens: 0,
+    outputTokens: 0,
+  };
+  return present({
+    input_tokens: Math.max(0, inputTokens - cacheReadTokens - cacheWriteTokens),
+    cache_creation_input_tokens: cacheWriteTokens,
+    cache_read_input_tokens: cacheReadTokens,
+    output_tokens: outputTokens,
+    output_tokens_details: reasoningTokens === undefined ? undefined : { thinking_tokens: reasoningTokens },
+  });
+}

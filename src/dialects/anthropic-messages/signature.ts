@@ -1,0 +1,49 @@
+import type { Signature, ThinkingPart } from "../../core/request.ts";
+import { isObject } from "../../core/util.ts";
+import { present } from "./check.ts";
+import { ID } from "./id.ts";
+
+/**
+ * Signatures of this dialect stand on the wire as they are; all others travel in Turnpike's own envelope: `tp1.` +
+ * base64url(JSON `{ p: origin, m: model, k: kind, d: data }`). Thinking whose text the caller does not want to read
+ * travels in it too, so that it can be replayed: as `d` with the kind `text`, or as `t` beside data of its own.
+ */
+const ENVELOPE = "tp1.";
+
+/** @param hidden thinking text that is not shown */
+export function encodeSignature(signature: Signature | undefined, hidden = ""): string {
+  if (signature?.origin === ID) return signature.data;
+  const p = signature?.origin ?? "";
+  const m = signature?.model;
+  const k = signature?.kind;
+  const d = signature?.data ?? "";
+  let envelope: Record<string, string | undefined> = { p, m, k, d };
+  if (hidden !== "") envelope = d === "" ? { p, m, k: "text", d: hidden } : { p, m, k, d, t: hidden };
+  return ENVELOPE + Buffer.from(JSON.stringify(envelope)).toString("base64url");
+}
+
+/** A thinking block as it came: native, in an envelope, or without a signature. */
+export function decodeThinking(text: string, signature: unknown): ThinkingPart {
+  if (typeof signature !== "string" || signature === "") return { type: "thinking", text };
+  if (!signature.startsWith(ENVELOPE)) return { type: "thinking", text, signature: { origin: ID, data: signature } };
+  const content = open(signature);
+  if (!content) return { type: "thinking", text, signature: { origin: "unknown", data: signature } };
+  const { p, m, k, d, t } = content;
+  const hidden = text === "" && k === "text";
+  const restored = text !== "" ? text : hidden ? d : (t ?? "");
+  const data = hidden ? "" : d;
+  // An envelope that names nobody and holds nothing is only there because the field is required.
+  if (p === "" && data === "") return { type: "thinking", text: restored };
+  return { type: "thinking", text: restored, signature: present({ origin: p, model: m, kind: k, data }) };
+}
+
+function open(signature: string) {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(signature.slice(ENVELOPE.length), "base64url").toString());
+    if (!isObject(value) || typeof value.p !== "string" || typeof value.d !== "string") return undefined;
+    const optional = (member: unknown) => (typeof member === "string" ? member : undefined);
+    return { p: value.p, d: value.d, m: optional(value.m), k: optional(value.k), t: optional(value.t) };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,185 @@
+import type { CallerContext, Frame, StreamEncoder } from "../../core/dialect.ts";
+import type { GatewayError } from "../../core/errors.ts";
+import type { StreamEvent } from "../../core/events.ts";
+import type { OpaquePart } from "../../core/request.ts";
+import type { Usage } from "../../core/usage.ts";
+import { isObject, type JsonObject } from "../../core/util.ts";
+import { errorBody } from "./errors.ts";
+import { ID } from "./id.ts";
+import { answerToolId, encodeStop, encodeUsage, messageHead } from "./response.ts";
+import { encodeSignature } from "./signature.ts";
+
+type Finish = Extract<StreamEvent, { type: "finish" }>;
+
+export function streamEncoder(context: CallerContext): StreamEncoder {
+  let out: Frame[] = [];
+  let started = false;
+  let ended = false;
+  /** Of the open block, or of the next one. */
+  let index = 0;
+  let open: "text" | "refusal" | "thinking" | "tool-call" | undefined;
+  let hasArguments = false;
+  /** Thinking that the caller does not want to read. */
+  let hidden = "";
+  let refused = "";
+  let called = false;
+  let usage: Usage | undefined;
+  let finish: Finish | undefined;
+
+  function send(type: string, members: JsonObject): void {
+    out.push({ event: type, data: { type, ...members } });
+  }
+
+  function start(): void {
+    if (started) return;
+    started = true;
+    const counts = { ...encodeUsage(usage, context), output_tokens: 1 };
+    const nothing = { content: [], stop_reason: null, stop_sequence: null, stop_details: null };
+    send("message_start", { message: { ...messageHead(context), ...nothing, usage: counts } });
+    send("ping", {});
+  }
+
+  function begin(kind: typeof open, content_block: JsonObject): void {
+    close();
+    open = kind;
+    send("content_block_start", { index, content_block });
+  }
+
+  function add(type: string, members: JsonObject): void {
+    send("content_block_delta", { index, delta: { type, ...members } });
+  }
+
+  function close(last?: Extract<StreamEvent, { type: "thinking-end" | "text-end" }>): void {
+    if (!open) return;
+    if (open === "thinking") {
+      const signature = last?.type === "thinking-end" ? last.signature : undefined;
+      add("signature_delta", { signature: encodeSignature(signature, hidden) });
+      hidden = "";
+    } else if (open === "tool-call" && !hasArguments) {
+      // So that what the caller puts together can be parsed.
+      add("input_json_delta", { partial_json: "{}" });
+    } else if (last?.type === "text-end" && last.citations?.dialect === ID && Array.isArray(last.citations.value)) {
+      for (const citation of last.citations.value) add("citations_delta", { citation });
+    }
+    open = undefined;
+    send("content_block_stop", { index: index++ });
+  }
+
+  function whole(content_block: JsonObject, ...deltas: [type: string, members: JsonObject][]): void {
+    close();
+    send("content_block_start", { index, content_block });
+    for (const [type, members] of deltas) add(type, members);
+    send("content_block_stop", { index: index++ });
+  }
+
+  function opaque({ dialect, kind, value }: OpaquePart): void {
+    if (dialect !== ID) return;
+    if (kind === "compaction") {
+      const { type: _, ...content } = value;
+      whole({ type: kind, content: null }, ["compaction_delta", content]);
+    } else if (kind.endsWith("_tool_use") && isObject(value.input)) {
+      whole({ ...value, input: {} }, ["input_json_delta", { partial_json: JSON.stringify(value.input) }]);
+    } else whole(value);
+  }
+
+  function write(event: StreamEvent): void {
+    switch (event.type) {
+      case "text-start":
+        if (open === "text") close();
+        break;
+      case "text-delta":
+        if (event.text === "") break;
+        if (open !== "text") begin("text", { type: "text", text: "" });
+        add("text_delta", { text: event.text });
+        break;
+      case "text-end":
+        if (open === "text") close(event);
+        break;
+      case "thinking-start":
+        begin("thinking", { type: "thinking", thinking: "", signature: "" });
+        break;
+      case "thinking-delta":
+        if (event.text === "") break;
+        if (open !== "thinking") begin("thinking", { type: "thinking", thinking: "", signature: "" });
+        if (context.showThinking) add("thinking_delta", { thinking: event.text });
+        else hidden += event.text;
+        break;
+      case "thinking-end":
+        if (open === "thinking") close(event);
+        break;
+      case "redacted-thinking":
+        whole({ type: "redacted_thinking", data: event.data });
+        break;
+      case "tool-call-start": {
+        const id = answerToolId(event.id, index, context);
+        begin("tool-call", { type: "tool_use", id, name: event.name, input: {} });
+        called = true;
+        hasArguments = false;
+        break;
+      }
+      case "tool-call-delta":
+        if (open !== "tool-call" || event.arguments === "") break;
+        hasArguments = true;
+        add("input_json_delta", { partial_json: event.arguments });
+        break;
+      case "tool-call-end":
+        if (open === "tool-call") close();
+        break;
+      case "refusal-delta":
+        if (event.text === "") break;
+        if (open !== "refusal") begin("refusal", { type: "text", text: "" });
+        refused += event.text;
+        add("text_delta", { text: event.text });
+        break;
+      case "opaque":
+        opaque(event.part);
+        break;
+      case "finish":
+        finish = event;
+        break;
+    }
+  }
+
+  function complete(): void {
+    start();
+    close();
+    const { reason, stopSequence } = finish ?? { reason: "stop" };
+    const delta = encodeStop({ reason, stopSequence, called, refused });
+    send("message_delta", { delta, usage: encodeUsage(usage, context) });
+    send("message_stop", {});
+    ended = true;
+  }
+
+  function take(): Frame[] {
+    const frames = out;
+    out = [];
+    return frames;
+  }
+
+  function error(failure: GatewayError): Frame[] {
+    if (ended) return [];
+    ended = true;
+    return [{ event: "error", data: errorBody(failure) }];
+  }
+
+  return {
+    encode(event) {
+      // Callers of this dialect get one answer.
+      if (ended || ("choice" in event && event.choice)) return [];
+      if (event.type === "error") return error(event.error);
+      if (event.type === "usage") {
+        usage = event.usage;
+        if (finish) complete();
+        return take();
+      }
+      start();
+      write(event);
+      return take();
+    },
+    end() {
+      if (!ended) complete();
+      return take();
+    },
+    error,
+  };
+}

@@ -1,0 +1,112 @@
+import type { CallerContext } from "../../core/dialect.ts";
+import { GatewayError } from "../../core/errors.ts";
+import { collector } from "../../core/events.ts";
+import type { ChatResponse, Choice, OpaquePart, Part, ThinkingPart } from "../../core/request.ts";
+import { isObject, type JsonObject } from "../../core/util.ts";
+import { choiceReader } from "./choice.ts";
+import { decodeError, isErrorBody, statusOf } from "./errors.ts";
+import { encodeFinish } from "./finish.ts";
+import { ID } from "./id.ts";
+import { isText } from "./parts.ts";
+import { encodeSignature } from "./signature.ts";
+import { indexOf, readHead } from "./stream.ts";
+import type { ResolvedStyle } from "./style.ts";
+import { decodeUsage, encodeUsage } from "./usage.ts";
+
+/** A whole answer is read like a stream of one chunk, so both understand the same servers. */
+export function decodeResponse(body: unknown, { originType }: Pick<ResolvedStyle, "originType">): ChatResponse {
+  if (isErrorBody(body)) throw decodeError(statusOf(body), body);
+  const choices = isObject(body) && Array.isArray(body.choices) ? body.choices.filter(isObject) : [];
+  if (!isObject(body) || choices.length === 0) {
+    throw new GatewayError("upstream_invalid", "The upstream's answer has no choices");
+  }
+  const head = readHead(body);
+  const whole = collector();
+  whole.add({ type: "start", ...head });
+  const ordered = choices.toSorted((a, b) => indexOf(a) - indexOf(b));
+  for (const [index, choice] of ordered.entries()) {
+    const reader = choiceReader({ index, whole: true, originType, emit: whole.add, head });
+    reader.read(choice);
+    reader.finish();
+  }
+  const usage = decodeUsage(body);
+  if (usage) whole.add({ type: "usage", usage });
+  const tier = body.service_tier;
+  return { ...whole.response(), ...(typeof tier === "string" && { serviceTier: tier }) };
+}
+
+export function encodeResponse(response: ChatResponse, context: CallerContext): JsonObject {
+  return {
+    id: answerId(context),
+    object: "chat.completion",
+    created: context.created,
+    model: context.model,
+    choices: response.choices.map((choice, index) => encodeChoice(choice, index, context)),
+    ...(response.usage && { usage: encodeUsage(response.usage) }),
+    ...(response.serviceTier !== undefined && { service_tier: response.serviceTier }),
+  };
+}
+
+export function answerId(context: CallerContext): string {
+  return `chatcmpl-${context.id}`;
+}
+
+function encodeChoice(choice: Choice, index: number, context: CallerContext): JsonObject {
+  const { content } = choice;
+  const calls = content.flatMap(encodeCall);
+  return {
+    index,
+    message: {
+      role: "assistant",
+      ...encodeSaid(content, calls.length > 0),
+      ...encodeThinking(content, context.showThinking),
+      ...(calls.length > 0 && { tool_calls: calls }),
+    },
+    logprobs: choice.logprobs ?? null,
+    finish_reason: encodeFinish(choice.finishReason, calls.length > 0),
+  };
+}
+
+function encodeSaid(content: readonly Part[], calls: boolean): JsonObject {
+  const texts = content.filter(isText);
+  const said = texts.map((part) => part.text).join("");
+  const refusal = content.flatMap((part) => (part.type === "refusal" ? [part.text] : [])).join("");
+  const annotations = texts.flatMap(({ citations }) =>
+    citations?.dialect === ID && Array.isArray(citations.value) ? citations.value : [],
+  );
+  return {
+    content: said === "" && (calls || refusal !== "") ? null : said,
+    refusal: refusal === "" ? null : refusal,
+    ...(annotations.length > 0 && { annotations }),
+  };
+}
+
+function encodeThinking(content: readonly Part[], show: boolean): JsonObject {
+  const thinking = content.filter((part) => part.type === "thinking");
+  const text = show ? thinking.map((part) => part.text).join("") : "";
+  const signed = thinking.some((part) => part.signature || part.redacted !== undefined);
+  return {
+    ...(text !== "" && { reasoning_content: text }),
+    ...(signed && { thinking_blocks: thinking.map((part) => thinkingBlock(show ? part : { ...part, text: "" })) }),
+  };
+}
+
+/** A thinking block as clients that send answers back must keep it (wire.md §8.2). */
+export function thinkingBlock(part: ThinkingPart): JsonObject {
+  if (part.redacted !== undefined) return { type: "redacted_thinking", data: part.redacted };
+  return {
+    type: "thinking",
+    thinking: part.text,
+    ...(part.signature && { signature: encodeSignature(part.signature) }),
+  };
+}
+
+function encodeCall(part: Part): JsonObject[] {
+  if (part.type === "opaque") return isOwnCall(part) ? [part.value] : [];
+  if (part.type !== "tool-call") return [];
+  return [{ id: part.id, type: "function", function: { name: part.name, arguments: part.arguments } }];
+}
+
+function isOwnCall(part: OpaquePart): boolean {
+  return part.dialect === ID && part.kind === "tool_call";
+}

@@ -1,0 +1,122 @@
+import type { ChatRequest, FunctionTool, Tool, ToolChoice } from "../../core/request.ts";
+import { isObject, type JsonObject } from "../../core/util.ts";
+import { filled, flag, list, object, oneOf, optional, refuse, rest, text } from "./check.ts";
+import { ID } from "./id.ts";
+import type { ResolvedStyle } from "./style.ts";
+
+const TOOL_FIELDS = new Set(["type", "function", "cache_control"]);
+const emptyParameters = (): JsonObject => ({ type: "object", properties: {} });
+
+export function decodeTools(value: unknown): Tool[] {
+  return list(value, "tools").map((item, i) => {
+    const path = `tools.${i}`;
+    const tool = object(item, path);
+    const kind = filled(tool.type ?? (tool.function === undefined ? undefined : "function"), `${path}.type`);
+    if (kind === "function") return decodeFunction(object(tool.function, `${path}.function`), `${path}.function`, tool);
+    const inner = tool[kind];
+    const name = isObject(inner) ? inner.name : tool.name;
+    return { type: "opaque", dialect: ID, kind, ...(typeof name === "string" && { name }), value: tool };
+  });
+}
+
+/** The deprecated `functions`. */
+export function decodeFunctions(value: unknown): Tool[] {
+  return list(value, "functions").map((item, i) =>
+    decodeFunction(object(item, `functions.${i}`), `functions.${i}`, {}),
+  );
+}
+
+function decodeFunction(value: JsonObject, path: string, outer: JsonObject): FunctionTool {
+  const description = optional(value.description, `${path}.description`, text);
+  const strict = optional(value.strict, `${path}.strict`, flag);
+  const extensions = rest(outer, TOOL_FIELDS);
+  return {
+    type: "function",
+    name: filled(value.name, `${path}.name`),
+    ...(description !== undefined && { description }),
+    parameters: optional(value.parameters, `${path}.parameters`, object) ?? emptyParameters(),
+    ...(strict !== undefined && { strict }),
+    ...(isObject(outer.cache_control) && { cache: outer.cache_control }),
+    ...(extensions && { extensions: { dialect: ID, value: extensions } }),
+  };
+}
+
+/** `kept`: a choice that the canonical form knows only by its mode, to be restored as it came. */
+export function decodeToolChoice(value: unknown): { choice: ToolChoice; kept?: JsonObject } {
+  if (typeof value === "string") {
+    const mode = oneOf(["auto", "none", "required", "any"])(value, "tool_choice");
+    return { choice: { type: mode === "any" ? "required" : mode } };
+  }
+  const choice = object(value, "tool_choice");
+  const type = text(choice.type ?? (choice.function && "function"), "tool_choice.type");
+  if (type === "allowed_tools") {
+    const inner = object(choice.allowed_tools, "tool_choice.allowed_tools");
+    return {
+      choice: { type: oneOf(["auto", "required"])(inner.mode, "tool_choice.allowed_tools.mode") },
+      kept: choice,
+    };
+  }
+  if (type !== "function" && type !== "custom")
+    throw refuse("tool_choice.type", "one of function, custom, allowed_tools");
+  const inner = object(choice[type], `tool_choice.${type}`);
+  return { choice: { type: "tool", name: filled(inner.name, `tool_choice.${type}.name`) } };
+}
+
+/** The deprecated `function_call` of a request. */
+export function decodeFunctionChoice(value: unknown): ToolChoice {
+  if (typeof value === "string") return { type: oneOf(["auto", "none"])(value, "function_call") };
+  return { type: "tool", name: filled(object(value, "function_call").name, "function_call.name") };
+}
+
+/** Tools and what depends on them; nothing at all without tools, because servers refuse a choice among none. */
+export function encodeTools(request: ChatRequest, style: ResolvedStyle): JsonObject {
+  const tools = request.tools.flatMap((tool) => encodeTool(tool, style));
+  if (tools.length === 0) return {};
+  return {
+    tools,
+    ...(request.toolChoice && { tool_choice: encodeToolChoice(request.toolChoice, request, style) }),
+    ...(request.parallelToolCalls !== undefined && { parallel_tool_calls: request.parallelToolCalls }),
+  };
+}
+
+function encodeTool(tool: Tool, style: ResolvedStyle): JsonObject[] {
+  if (tool.type === "opaque") return tool.dialect === ID ? [tool.value] : [];
+  const { name, description, parameters, strict } = tool;
+  const bare = !style.parametersRequired && isEmptySchema(parameters);
+  return [
+    {
+      ...(style.restoreExtensions && tool.extensions?.dialect === ID && tool.extensions.value),
+      type: "function",
+      function: {
+        name,
+        ...(description !== undefined && { description }),
+        ...(!bare && { parameters: Object.keys(parameters).length === 0 ? emptyParameters() : parameters }),
+        ...strictField(strict, style),
+      },
+    },
+  ];
+}
+
+export function strictField(strict: boolean | undefined, style: ResolvedStyle): { strict?: boolean } {
+  return strict === undefined || (style.strictTools === "when-true" && !strict) ? {} : { strict };
+}
+
+function isEmptySchema(schema: JsonObject): boolean {
+  const keys = Object.keys(schema);
+  return keys.every(
+    (key) => key === "type" || (key === "properties" && Object.keys(schema.properties ?? {}).length === 0),
+  );
+}
+
+function encodeToolChoice(choice: ToolChoice, request: ChatRequest, style: ResolvedStyle): unknown {
+  const kept =
+    style.restoreExtensions && request.extensions?.dialect === ID ? request.extensions.value.tool_choice : undefined;
+  if (isObject(kept) && isObject(kept.allowed_tools) && kept.allowed_tools.mode === choice.type) return kept;
+  if (choice.type === "required") return style.requiredChoice;
+  if (choice.type !== "tool") return choice.type;
+  const { name } = choice;
+  const tool = request.tools.find((candidate) => candidate.name === name);
+  return tool?.type === "opaque"
+    ? { type: tool.kind, [tool.kind]: { name } }
+    : { type: "function", function: { name } };
+}

@@ -1,0 +1,274 @@
+import { z } from "zod";
+import { estimateInput } from "../budget/estimate.ts";
+import { RequestBody } from "../core/body.ts";
+import type { Dialect, ModelInfo, Operation } from "../core/dialect.ts";
+import { GatewayError, toGatewayError } from "../core/errors.ts";
+import { Exchange, type GatewayServices, type Identity } from "../core/exchange.ts";
+import { compose, type Middleware } from "../core/middleware.ts";
+import type { Provider } from "../core/provider.ts";
+import type { Reply } from "../core/reply.ts";
+import type { JsonObject } from "../core/util.ts";
+import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
+import { openaiChat } from "../dialects/openai-chat/index.ts";
+import type { BudgetMiddleware, BudgetUsage } from "../middleware/budget.ts";
+import { router } from "../middleware/router.ts";
+import { translator } from "../middleware/translator/index.ts";
+import { priceOf } from "../prices/index.ts";
+import { newId } from "./ids.ts";
+import { type ChunkStream, readStream } from "./in-process.ts";
+
+const gatewayOptions = z.strictObject({
+  providers: z.record(
+    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "a name of letters, digits, dot, dash and underscore"),
+    z.custom<Provider>((provider) => typeof (provider as Provider | undefined)?.send === "function", "a provider, for example mistral()"),
+  ),
+  use: z
+    .array(z.custom<Middleware>((middleware) => typeof middleware === "function", "a middleware function, for example router()"))
+    .optional(),
+  timeoutMs: z.int().positive().optional(),
+  now: z.custom<() => number>((now) => typeof now === "function", "a function that returns epoch ms").optional(),
+});
+
+export interface GatewayOptions {
+  /** Where requests can go; the keys are the names that rules and limits use. */
+  providers: Record<string, Provider>;
+  /** From the outside in. @default [router(), translator()] */
+  use?: readonly Middleware[];
+  /** Most time for one exchange, all attempts together. @default 600_000 */
+  timeoutMs?: number;
+  /** Clock, epoch ms; for tests. @default Date.now */
+  now?: () => number;
+}
+
+export interface CallOptions {
+  /** Whom budgets and rules see. In process the caller is trusted. */
+  as?: Identity;
+  /** A virtual key, checked as it would be over HTTP. */
+  key?: string;
+  signal?: AbortSignal;
+  timeoutMs?: number;
+  /** Request headers that matter to the dialect (`anthropic-beta`). */
+  headers?: Record<string, string>;
+}
+
+/** One request at the gateway's door, whichever surface it came through. */
+export interface GatewayRequest {
+  dialect: Dialect;
+  operation: Operation;
+  body: RequestBody;
+  /** Lower-case names. */
+  headers: Readonly<Record<string, string | undefined>>;
+  trusted: boolean;
+  identity?: Identity | undefined;
+  timeoutMs?: number | undefined;
+}
+
+type Streaming = { stream: true };
+type Whole = { stream?: false | null | undefined };
+
+export interface Gateway {
+  /** OpenAI Chat shapes, whatever the provider is. @throws GatewayError */
+  completion<T = JsonObject>(request: JsonObject & Streaming, options?: CallOptions): Promise<ChunkStream<T>>;
+  completion<T = JsonObject>(request: JsonObject & Whole, options?: CallOptions): Promise<T>;
+  /** Anthropic Messages shapes, whatever the provider is. @throws GatewayError */
+  messages<T = JsonObject>(request: JsonObject & Streaming, options?: CallOptions): Promise<ChunkStream<T>>;
+  messages<T = JsonObject>(request: JsonObject & Whole, options?: CallOptions): Promise<T>;
+  /** The same door for web-standard servers. */
+  fetch(request: Request): Promise<Response>;
+  /** Models and aliases that callers may ask for. */
+  models(): ModelInfo[];
+  /** What an identity has used and what remains, for every limit in force on it. */
+  usage(identity?: Identity): Promise<BudgetUsage[]>;
+  /** No new requests; waits for running ones up to `drainMs` (default 10 s), then ends them; settles and closes stores. */
+  close(options?: { drainMs?: number }): Promise<void>;
+  /** For surfaces: who presents these headers, where `use` has an `auth()`. @throws GatewayError `unauthenticated` */
+  identify(headers: Exchange["headers"]): Promise<Identity>;
+  /** For surfaces: runs one request through the pipeline. The exchange is finished with the error that is thrown. */
+  handle(request: GatewayRequest): { exchange: Exchange; reply: Promise<Reply> };
+  /** Wire formats that callers may speak. */
+  readonly dialects: readonly Dialect[];
+  readonly providers: ReadonlyMap<string, Provider>;
+  readonly inFlight: number;
+}
+
+/** Dialects in which callers may speak. */
+const DIALECTS: readonly Dialect[] = [openaiChat, anthropicMessages];
+
+/**
+ * Builds a gateway: plain middleware composed around provider clients.
+ *
+ * @throws TypeError when an option is unknown or wrong, a rule or limit names a provider that does not exist, or the
+ * middleware cannot work in the order given. The message names the path and what was expected.
+ * @example
+ * const gateway = createGateway({
+ *   providers: { mistral: mistral() },
+ *   use: [logger(), router({ rules: [{ match: { model: "*" }, to: "mistral/mistral-medium-3-5" }] }), translator()],
+ * });
+ */
+export function createGateway(given: GatewayOptions): Gateway {
+  const parsed = gatewayOptions.safeParse(given);
+  if (!parsed.success) throw new TypeError(`createGateway: ${z.prettifyError(parsed.error)}`);
+  const options = parsed.data;
+  const now = options.now ?? Date.now;
+  const providers: ReadonlyMap<string, Provider> = new Map(Object.entries(options.providers));
+  if (providers.size === 0) throw new TypeError("createGateway: `providers` is empty; give at least one");
+  const stack = options.use ?? [router(), translator()];
+  checkOrder(stack);
+  const clientModels = DIALECTS.flatMap((dialect) => dialect.clientModels ?? []);
+  for (const middleware of stack) middleware.setup?.({ providers, now, clientModels });
+
+  const services: GatewayServices = { now, estimateInput: rememberedEstimate, cost: priceOf };
+  const run = compose(stack, async () => {
+    throw new GatewayError("internal", "No middleware answered: translator() must be the last one in `use`");
+  });
+  const running = new Set<Exchange>();
+  let closing = false;
+  let drained: (() => void) | undefined;
+
+  function handle(request: GatewayRequest): { exchange: Exchange; reply: Promise<Reply> } {
+    const exchange = new Exchange({
+      id: newId(),
+      operation: request.operation,
+      dialect: request.dialect,
+      body: request.body,
+      headers: request.headers,
+      services,
+      trusted: request.trusted,
+      ...(request.identity && { identity: request.identity }),
+    });
+    running.add(exchange);
+    const timer = setTimeout(
+      () => exchange.abort(new GatewayError("timeout", "The request took longer than the gateway allows")),
+      request.timeoutMs ?? options.timeoutMs ?? 600_000,
+    );
+    timer.unref();
+    exchange.onFinish(() => {
+      clearTimeout(timer);
+      running.delete(exchange);
+      if (running.size === 0) drained?.();
+    });
+    return { exchange, reply: start(exchange) };
+  }
+
+  async function start(exchange: Exchange): Promise<Reply> {
+    try {
+      if (closing) throw new GatewayError("shutting_down", "The gateway is shutting down");
+      exchange.init();
+      const reply = await run(exchange);
+      // A middleware that answers without a target (a cache) ends the exchange here.
+      if (!exchange.winner && reply.body.type === "json") {
+        exchange.finish({ ok: true, status: reply.status, billable: false, totalMs: performance.now() - exchange.startedAt });
+      }
+      return reply;
+    } catch (error) {
+      const known = exchange.aborted ?? toGatewayError(error);
+      exchange.finish({
+        ok: false,
+        status: known.status,
+        error: known,
+        billable: false,
+        ...(known.code === "client_closed" && { aborted: true }),
+        totalMs: performance.now() - exchange.startedAt,
+      });
+      throw known;
+    }
+  }
+
+  async function call(dialect: Dialect, json: JsonObject, { as, key, signal, timeoutMs, headers }: CallOptions = {}) {
+    const { exchange, reply } = handle({
+      dialect,
+      operation: "chat",
+      body: new RequestBody({ json }),
+      headers: { ...headers, ...(key !== undefined && { authorization: `Bearer ${key}` }) },
+      trusted: key === undefined,
+      identity: as,
+      timeoutMs,
+    });
+    const abort = () => exchange.abort(new GatewayError("client_closed", "The caller aborted", { cause: signal?.reason }));
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    exchange.onFinish(() => signal?.removeEventListener("abort", abort));
+    const { body } = await reply;
+    return body.type === "json" ? body.value : readStream(body.source, exchange);
+  }
+
+  const gateway: Gateway = {
+    completion: ((request: JsonObject, options?: CallOptions) => call(openaiChat, request, options)) as Gateway["completion"],
+    messages: ((request: JsonObject, options?: CallOptions) => call(anthropicMessages, request, options)) as Gateway["messages"],
+    async fetch(request) {
+      fetchHandler ??= (await import("../http/fetch-handler.ts")).toFetchHandler(gateway);
+      return fetchHandler(request);
+    },
+    models: () => listModels(providers, stack),
+    async usage(identity = {}) {
+      const budgets = stack.filter((middleware): middleware is BudgetMiddleware => "usage" in middleware);
+      return (await Promise.all(budgets.map((budget) => budget.usage(identity)))).flat();
+    },
+    async close({ drainMs = 10_000 } = {}) {
+      closing = true;
+      if (running.size > 0) {
+        const patience = setTimeout(() => {
+          for (const exchange of running) exchange.abort(new GatewayError("shutting_down", "The gateway is shutting down"));
+          setTimeout(() => drained?.(), 1_000).unref();
+        }, drainMs);
+        await new Promise<void>((resolve) => {
+          drained = resolve;
+        });
+        clearTimeout(patience);
+      }
+      for (const middleware of stack) await middleware.close?.();
+      for (const provider of providers.values()) await provider.close?.();
+    },
+    async identify(headers) {
+      return (await stack.find((middleware) => middleware.identify)?.identify?.(headers)) ?? {};
+    },
+    handle,
+    dialects: DIALECTS,
+    providers,
+    get inFlight() {
+      return running.size;
+    },
+  };
+  let fetchHandler: ((request: Request) => Promise<Response>) | undefined;
+  return gateway;
+}
+
+/** Refuses an order in which a middleware would not find what it needs. */
+function checkOrder(stack: readonly Middleware[]): void {
+  const provided = new Set<string>();
+  for (const [index, middleware] of stack.entries()) {
+    for (const need of middleware.needs ?? []) {
+      if (!provided.has(need)) {
+        throw new TypeError(
+          `createGateway: use[${index}] (${middleware.id ?? middleware.name}) needs a ${need}, so it must stand after router()`,
+        );
+      }
+    }
+    for (const fact of middleware.provides ?? []) provided.add(fact);
+  }
+  if (stack.at(-1)?.id !== "translator") {
+    throw new TypeError("createGateway: the last middleware in `use` must be translator()");
+  }
+}
+
+/** The estimate is asked for by budget, codec and meter; it is made once per request. */
+const estimates = new WeakMap<RequestBody, number>();
+function rememberedEstimate(exchange: Exchange): number {
+  let estimate = estimates.get(exchange.body);
+  if (estimate === undefined) {
+    estimate = estimateInput(exchange);
+    estimates.set(exchange.body, estimate);
+  }
+  return estimate;
+}
+
+/** Literal aliases of the rules, every target as `provider/model`, and known models that a pattern of a rule covers. */
+function listModels(providers: ReadonlyMap<string, Provider>, stack: readonly Middleware[]): ModelInfo[] {
+  const models = new Map<string, ModelInfo>();
+  const add = (id: string, ownedBy: string) => {
+    if (!models.has(id)) models.set(id, { id, displayName: id, ownedBy });
+  };
+  for (const middleware of stack) for (const { id, ownedBy } of middleware.models?.() ?? []) add(id, ownedBy ?? "turnpike");
+  for (const [name, provider] of providers) for (const model of provider.models) add(`${name}/${model}`, name);
+  return [...models.values()];
+}

@@ -1,0 +1,20 @@
+/** Turnpike: an AI gateway that is a library. Start at {@link createGateway}. */
+
+export type { BudgetStore } from "./core/budget-store.ts";
+export type { Dialect } from "./core/dialect.ts";
+export { type ErrorCode, GatewayError, isGatewayError } from "./core/errors.ts";
+export type { AttemptRecord, Exchange, Identity, Outcome } from "./core/exchange.ts";
+export { defineMiddleware, type Middleware, type Next } from "./core/middleware.ts";
+export type { Capabilities, CapabilityRow, Provider, Target } from "./core/provider.ts";
+export { JsonBody, type Reply, type StreamBody, type StreamSource } from "./core/reply.ts";
+export type { Change, ChatRequest, ChatResponse, Message, Part, Tool } from "./core/request.ts";
+export type { Usage } from "./core/usage.ts";
+export { type CallOptions, createGateway, type Gateway, type GatewayOptions } from "./gateway/create-gateway.ts";
+export type { ChunkStream } from "./gateway/in-process.ts";
+export { toFetchHandler } from "./http/fetch-handler.ts";
+export { type NodeHandler, type NodeHandlerOptions, toNodeHandler } from "./http/node-handler.ts";
+export { type AuthOptions, auth, hashKey } from "./middleware/auth.ts";
+export { type BudgetOptions, type BudgetUsage, budget } from "./middleware/budget.ts";
+export { type LoggerOptions, type LogSink, logger } from "./middleware/logger.ts";
+export { type RouterOptions, router } from "./middleware/router.ts";
+export { type TranslatorOptions, translator } from "./middleware/translator/index.ts";

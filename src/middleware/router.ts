@@ -1,0 +1,259 @@
+import pRetry from "p-retry";
+import { z } from "zod";
+import type { ModelInfo } from "../core/dialect.ts";
+import { type ErrorCode, GatewayError, toGatewayError } from "../core/errors.ts";
+import type { Exchange } from "../core/exchange.ts";
+import { anyGlob } from "../core/glob.ts";
+import { defineMiddleware, type GatewayPlan, type Middleware, type Next } from "../core/middleware.ts";
+import { type ProviderOperation, type Target, targetName } from "../core/provider.ts";
+import type { Reply } from "../core/reply.ts";
+
+const names = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
+
+export const routerOptions = z.strictObject({
+  rules: z
+    .array(
+      z.strictObject({
+        name: z.string().optional(),
+        match: z
+          .strictObject({ model: names, key: names, user: names, team: names, tag: names })
+          .partial()
+          .describe("All given fields must match; `*` in a name stands for anything."),
+        to: z
+          .union([z.string(), z.array(z.string()).min(1)])
+          .describe("`provider/model`, or an ordered list of them; `provider/*` keeps the model's name."),
+      }),
+    )
+    .default([])
+    .describe("Matched from top to bottom. A model asked for as `provider/model` needs no rule."),
+  retries: z
+    .int()
+    .min(0)
+    .max(10)
+    .default(2)
+    .describe("Further tries at the last target of a list, after errors that may pass by themselves."),
+  maxRetryAfterMs: z.int().min(0).default(2_000).describe("A longer `Retry-After` of an upstream is left to the caller."),
+});
+
+export type RouterOptions = z.input<typeof routerOptions>;
+
+interface Rule {
+  matches(exchange: Exchange): boolean;
+  to: readonly { provider: string; model: string }[];
+}
+
+/** A request the caller must change; another target would refuse it too. */
+const CALLERS_FAULT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "invalid_request",
+  "unsupported",
+  "request_too_large",
+  "unauthenticated",
+  "forbidden",
+  "client_closed",
+  "timeout",
+  "internal",
+]);
+
+/**
+ * Decides where a request goes: an ordered list of targets, tried until one begins to answer. A budget that is spent,
+ * an upstream that fails or a target that cannot do the operation all mean the same: the next one.
+ */
+export function router(given: RouterOptions = {}): Middleware {
+  const parsed = routerOptions.safeParse(given);
+  if (!parsed.success) throw new TypeError(`router: ${z.prettifyError(parsed.error)}`);
+  const options = parsed.data;
+  const rules = options.rules.map((rule, index) => compileRule(rule, index));
+  let plan: GatewayPlan | undefined;
+
+  function candidates(exchange: Exchange): Target[] {
+    const providers = plan!.providers;
+    const rule = rules.find((each) => each.matches(exchange));
+    const model = exchange.model;
+    let list = rule?.to;
+    if (!list) {
+      const slash = model.indexOf("/");
+      if (slash > 0 && providers.has(model.slice(0, slash))) {
+        list = [{ provider: model.slice(0, slash), model: model.slice(slash + 1) }];
+      }
+    }
+    if (!list) {
+      throw new GatewayError("model_not_found", `model: ${model}`, {
+        param: "model",
+        details: { hint: "no rule matches, and it is not of the form provider/model" },
+      });
+    }
+    return list.map((to) => ({
+      providerName: to.provider,
+      provider: providers.get(to.provider)!,
+      model: to.model === "*" ? model : to.model,
+    }));
+  }
+
+  async function run(exchange: Exchange, next: Next): Promise<Reply> {
+    // `[1m]` is a mark of the client's own; no upstream knows it.
+    exchange.model = exchange.model.replace(/\[1m\]$/, "");
+    const targets = candidates(exchange);
+    const failures: { target: Target; error: GatewayError }[] = [];
+    for (const [index, target] of targets.entries()) {
+      const last = index === targets.length - 1;
+      try {
+        return await tryTarget(exchange, target, next, last ? options.retries : 0);
+      } catch (error) {
+        const failure = toGatewayError(error);
+        failures.push({ target, error: failure });
+        if (exchange.aborted) throw exchange.aborted;
+        if (isFinal(failure)) break;
+      }
+    }
+    throw oneError(failures);
+  }
+
+  /** One target, and the same again where that can help and nobody else is left. */
+  function tryTarget(exchange: Exchange, target: Target, next: Next, retries: number): Promise<Reply> {
+    const once = () => attempt(exchange, target, next);
+    if (retries === 0) return once();
+    return pRetry(once, {
+      retries,
+      minTimeout: 400,
+      maxTimeout: 8_000,
+      randomize: true,
+      shouldRetry: ({ error }) => {
+        const failure = toGatewayError(error);
+        const wait = (failure.retryAfterSeconds ?? 0) * 1_000;
+        return failure.retryable && !exchange.aborted && failure.code !== "budget_unavailable" && wait <= options.maxRetryAfterMs;
+      },
+      onFailedAttempt: ({ error, retriesLeft }) => {
+        const wait = toGatewayError(error).retryAfterSeconds ?? 0;
+        return wait > 0 && retriesLeft > 0 && wait * 1_000 <= options.maxRetryAfterMs ? sleep(wait * 1_000) : undefined;
+      },
+    });
+  }
+
+  async function attempt(exchange: Exchange, asked: Target, next: Next): Promise<Reply> {
+    const target = successor(asked);
+    const child = exchange.fork(target);
+    if (target !== asked) {
+      child.changes.push({ field: "model", kind: "adjusted", from: asked.model, to: target.model, reason: "retired" });
+    }
+    try {
+      checkOperation(child, target);
+      const reply = await next(child);
+      exchange.adopt(child, reply);
+      return reply;
+    } catch (error) {
+      const failure = toGatewayError(error);
+      child.fail(failure);
+      throw failure;
+    }
+  }
+
+  return defineMiddleware(
+    {
+      id: "router",
+      provides: ["target"],
+      models: () => aliases(options.rules, plan),
+      setup(given) {
+        plan = given;
+        for (const [index, rule] of rules.entries()) checkRule(rule, index, given);
+      },
+    },
+    run,
+  );
+}
+
+function compileRule(rule: z.output<typeof routerOptions>["rules"][number], index: number): Rule {
+  const { model, key, user, team, tag } = rule.match;
+  const checks: ((exchange: Exchange) => boolean)[] = [];
+  const add = (patterns: string | string[] | undefined, value: (exchange: Exchange) => readonly (string | undefined)[]) => {
+    if (patterns === undefined) return;
+    const matches = anyGlob(patterns);
+    checks.push((exchange) => value(exchange).some((each) => each !== undefined && matches(each)));
+  };
+  add(model, (exchange) => [exchange.model]);
+  add(key, (exchange) => [exchange.identity.key]);
+  add(user, (exchange) => [exchange.identity.user]);
+  add(team, (exchange) => [exchange.identity.team]);
+  add(tag, (exchange) => exchange.identity.tags ?? []);
+  return {
+    matches: (exchange) => checks.every((check) => check(exchange)),
+    to: [rule.to].flat().map((to, place) => {
+      const slash = to.indexOf("/");
+      if (slash < 1 || slash === to.length - 1) {
+        throw new TypeError(`router.rules[${index}].to[${place}]: "${to}" is not of the form provider/model`);
+      }
+      return { provider: to.slice(0, slash), model: to.slice(slash + 1) };
+    }),
+  };
+}
+
+function checkRule(rule: Rule, index: number, plan: GatewayPlan): void {
+  for (const [place, { provider }] of rule.to.entries()) {
+    if (!plan.providers.has(provider)) {
+      throw new TypeError(
+        `router.rules[${index}].to[${place}]: unknown provider "${provider}"; known: ${[...plan.providers.keys()].join(", ")}`,
+      );
+    }
+  }
+}
+
+/** Retired models are answered by their successors. A chain is followed; data cannot make it endless. */
+function successor(target: Target): Target {
+  let model = target.model;
+  for (let hop = 0; hop < 5; hop++) {
+    const next = target.provider.capabilities(model).successor;
+    if (!next) break;
+    model = next;
+  }
+  return model === target.model ? target : { ...target, model };
+}
+
+function checkOperation(exchange: Exchange, { provider, providerName }: Target): void {
+  // Counting has an answer of our own where the provider has none.
+  if (exchange.operation !== "chat") return;
+  const operation: ProviderOperation = exchange.body.stream ? "chat.stream" : "chat";
+  if (provider.operations.has(operation)) return;
+  throw new GatewayError("no_target", `Provider "${providerName}" is not allowed to be asked for ${operation}`, {
+    provider: providerName,
+  });
+}
+
+/** What callers may ask for by these rules: literal names, and known models that a pattern covers. */
+function aliases(rules: z.output<typeof routerOptions>["rules"], plan: GatewayPlan | undefined): ModelInfo[] {
+  const known = new Set(plan?.clientModels);
+  for (const provider of plan?.providers.values() ?? []) for (const model of provider.models) known.add(model);
+  return rules.flatMap(({ match }) =>
+    [match.model ?? []].flat().flatMap((pattern) => {
+      if (!pattern.includes("*")) return [{ id: pattern }];
+      const matches = anyGlob(pattern);
+      return [...known].filter(matches).map((id) => ({ id }));
+    }),
+  );
+}
+
+/** Nothing another target could mend. */
+function isFinal(error: GatewayError): boolean {
+  if (error.details?.stop === true) return true;
+  return CALLERS_FAULT.has(error.code) && error.details?.fitted !== true;
+}
+
+/** One error for the whole ladder: the last target's status, which is what a client can act on, and every reason. */
+function oneError(failures: readonly { target: Target; error: GatewayError }[]): GatewayError {
+  const last = failures.at(-1)!.error;
+  if (failures.length === 1) return last;
+  const reasons = failures.map(({ target, error }) => `${targetName(target)}: ${error.message}`);
+  return new GatewayError(last.code, `No target could answer. ${reasons.join(" | ")}`, {
+    status: last.status,
+    param: last.param,
+    retryable: last.retryable,
+    retryAfterSeconds: last.retryAfterSeconds,
+    upstreamCode: last.upstreamCode,
+    provider: last.provider,
+    details: {
+      ...last.details,
+      attempts: failures.map(({ target, error }) => ({ target: targetName(target), code: error.code, message: error.message })),
+    },
+    cause: last,
+  });
+}
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

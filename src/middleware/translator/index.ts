@@ -1,0 +1,225 @@
+import { z } from "zod";
+import { fit } from "../../capabilities/fit/index.ts";
+import type { CallerContext } from "../../core/dialect.ts";
+import { GatewayError } from "../../core/errors.ts";
+import type { Exchange } from "../../core/exchange.ts";
+import { defineMiddleware, type Middleware } from "../../core/middleware.ts";
+import type { UpstreamCall, UpstreamResponse } from "../../core/provider.ts";
+import { readAll } from "../../core/read-all.ts";
+import type { Reply } from "../../core/reply.ts";
+import { captureBody, captureRequest } from "./capture.ts";
+import { countTokens } from "./count-tokens.ts";
+import { answerJson } from "./json.ts";
+import { answerStream } from "./stream.ts";
+
+export const translatorOptions = z.strictObject({
+  onUnsupported: z
+    .enum(["fit", "reject"])
+    .default("fit")
+    .describe("What the target cannot do is fitted and reported, or refused with a 400."),
+});
+
+export type TranslatorOptions = z.input<typeof translatorOptions>;
+
+/** Error answers are small; what is longer is somebody's web page. */
+const MAX_ERROR_BYTES = 256 * 1024;
+
+/** One attempt in the form in which it goes out. */
+export interface Prepared {
+  body: Uint8Array | string;
+  path: string;
+  /** Same dialect, nothing changed: bytes go through both ways. */
+  passThrough: boolean;
+  /** Names of tools that had to be changed, to be changed back. */
+  toolNames: ReadonlyMap<string, string>;
+}
+
+/**
+ * Innermost: writes the request in the target's dialect and brings its answer back in the caller's. Where both speak
+ * the same dialect and nothing has to change, bytes go through untouched while usage is read on the way by.
+ */
+export function translator(given: TranslatorOptions = {}): Middleware {
+  const parsed = translatorOptions.safeParse(given);
+  if (!parsed.success) throw new TypeError(`translator: ${z.prettifyError(parsed.error)}`);
+  const options = parsed.data;
+
+  async function run(exchange: Exchange): Promise<Reply> {
+    if (exchange.operation === "count-tokens") return countTokens(exchange);
+    const { provider } = exchange.target!;
+    const stream = exchange.body.stream;
+    const prepared = prepare(exchange, options.onUnsupported === "reject");
+    const response = await send(exchange, prepared);
+    exchange.responseHeaders["x-turnpike-region"] ??= provider.region ?? "";
+    const type = response.headers["content-type"] ?? "";
+    const streamed = type.includes("text/event-stream");
+    if (!streamed && !type.includes("json")) {
+      response.body.cancel();
+      throw exchange.upstreamError("upstream_invalid", `The upstream answered ${type || "something without a type"} instead of JSON or a stream`);
+    }
+    const reply = stream
+      ? await answerStream(exchange, prepared, response, streamed)
+      : await answerJson(exchange, prepared, response, streamed);
+    if (exchange.dialect.id === provider.dialect.id) returnHeaders(exchange, response, reply);
+    return reply;
+  }
+
+  return defineMiddleware({ id: "translator", needs: ["target"] }, run);
+}
+
+function prepare(exchange: Exchange, reject: boolean): Prepared {
+  const { provider, model } = exchange.target!;
+  const stream = exchange.body.stream;
+  const path = provider.dialect.chatPath(model, stream);
+  if (provider.passThrough && provider.dialect.id === exchange.dialect.id) {
+    return { body: splice(exchange), path, passThrough: true, toolNames: NO_NAMES };
+  }
+  const fitted = fit(exchange.request, {
+    capabilities: provider.capabilities(model),
+    dialect: provider.dialect.id,
+    provider: provider.type,
+    grantedTokens: exchange.grantedTokens,
+  });
+  exchange.changes.push(...fitted.changes);
+  const lost = reject ? fitted.changes.find((change) => change.kind === "dropped" || change.kind === "adjusted") : undefined;
+  if (lost && lost.reason !== "budget") {
+    throw exchange.upstreamError("unsupported", `${exchange.target!.providerName}/${model} cannot do what \`${lost.field}\` asks for`, {
+      param: lost.field,
+      details: { fitted: true },
+    });
+  }
+  return {
+    body: JSON.stringify(provider.dialect.encodeRequest(fitted.request, model)),
+    path,
+    passThrough: false,
+    toolNames: fitted.toolNames,
+  };
+}
+
+const NO_NAMES: ReadonlyMap<string, string> = new Map();
+
+/** The caller's own bytes; only the model, and the bound where the budget granted less, are put in. */
+function splice(exchange: Exchange): Uint8Array {
+  const { body, dialect, grantedTokens } = exchange;
+  const { model } = exchange.target!;
+  const values: Record<string, string> = {};
+  if (body.model !== model) values.model = JSON.stringify(model);
+  if (grantedTokens !== undefined) {
+    const fields = dialect.maxTokensFields.filter((field) => typeof body.member(field) === "number");
+    const asked = fields.length === 0 ? undefined : Math.min(...fields.map((field) => body.member(field) as number));
+    if (asked === undefined || grantedTokens < asked) {
+      for (const field of fields.length === 0 ? [dialect.maxTokensFields[0]!] : fields) values[field] = String(grantedTokens);
+      exchange.changes.push({
+        field: "max_tokens",
+        kind: asked === undefined ? "added" : "adjusted",
+        ...(asked !== undefined && { from: asked }),
+        to: grantedTokens,
+        reason: "budget",
+      });
+    }
+  }
+  return Object.keys(values).length === 0 ? body.bytes : body.splice(values);
+}
+
+async function send(exchange: Exchange, prepared: Prepared): Promise<UpstreamResponse> {
+  const { provider } = exchange.target!;
+  const call: UpstreamCall = {
+    method: "POST",
+    path: prepared.path,
+    headers: forwardedHeaders(exchange, prepared.passThrough),
+    body: prepared.body,
+    onAbort: (abort) => exchange.onAbort(abort),
+  };
+  if (provider.capture) captureRequest(exchange, call);
+  let response: UpstreamResponse;
+  try {
+    response = await provider.send(call);
+  } catch (error) {
+    throw named(error, exchange);
+  }
+  if (provider.capture) response = captureBody(exchange, response);
+  if (response.status < 400) return response;
+  throw await refused(exchange, response);
+}
+
+function forwardedHeaders(exchange: Exchange, passThrough: boolean): Record<string, string> {
+  const headers: Record<string, string> = { accept: exchange.body.stream ? "text/event-stream" : "application/json" };
+  if (!passThrough) return headers;
+  for (const name of exchange.dialect.forwardHeaders) {
+    const value = exchange.headers[name];
+    if (value !== undefined) headers[name] = value;
+  }
+  return headers;
+}
+
+/** The upstream's error answer as ours, with its hints; a caller of the same dialect may be given it unmodified. */
+async function refused(exchange: Exchange, response: UpstreamResponse): Promise<GatewayError> {
+  const { provider, providerName } = exchange.target!;
+  const bytes = await readAll(response.body, MAX_ERROR_BYTES).catch(() => Buffer.alloc(0));
+  const text = bytes.toString("utf8");
+  let body: unknown = text;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // Text it is.
+  }
+  const error = provider.dialect.decodeError(response.status, body);
+  const hint = retryAfter(response.headers, exchange.services.now());
+  const same = provider.dialect.id === exchange.dialect.id && error.code !== "upstream_auth";
+  return new GatewayError(error.code, error.code === "upstream_auth" ? authMessage(providerName, response.status) : error.message, {
+    status: error.status,
+    param: error.param,
+    retryable: response.headers["x-should-retry"] === "false" ? false : error.retryable,
+    retryAfterSeconds: error.retryAfterSeconds ?? hint,
+    upstreamCode: error.upstreamCode,
+    provider: providerName,
+    ...(same && { upstream: { dialect: provider.dialect.id, status: response.status, body: bytes, contentType: response.headers["content-type"] } }),
+    details: {
+      ...error.details,
+      // A broken server may have worked before it broke; a refusal costs nothing.
+      billable: [500, 502, 504].includes(response.status),
+      // Our own translation may be what was refused: then another target is worth a try.
+      fitted: provider.dialect.id !== exchange.dialect.id || !provider.passThrough,
+      ...(error.code === "upstream_auth" && { upstreamMessage: error.message.slice(0, 200) }),
+    },
+  });
+}
+
+function authMessage(provider: string, status: number): string {
+  return `Provider "${provider}" refused the gateway's credentials (${status}); check its API key`;
+}
+
+/** Seconds, from `retry-after-ms` or `retry-after` (seconds or a date); nonsense and the past are ignored. */
+function retryAfter(headers: Record<string, string>, now: number): number | undefined {
+  const ms = Number(headers["retry-after-ms"] ?? Number.NaN);
+  if (Number.isFinite(ms) && ms > 0) return Math.ceil(ms / 1_000);
+  const value = headers["retry-after"];
+  if (value === undefined) return undefined;
+  const seconds = Number(value);
+  const wait = Number.isFinite(seconds) ? seconds : (Date.parse(value) - now) / 1_000;
+  return wait > 0 && wait < 32 * 24 * 3_600 ? Math.ceil(wait) : undefined;
+}
+
+function named(error: unknown, exchange: Exchange): unknown {
+  if (!(error instanceof GatewayError) || error.provider) return error;
+  const provider = exchange.target!.providerName;
+  return new GatewayError(error.code, `${error.message} (${provider})`, { ...error, provider, cause: error.cause });
+}
+
+function returnHeaders(exchange: Exchange, response: UpstreamResponse, reply: Reply): void {
+  for (const name of exchange.dialect.returnHeaders) {
+    const value = response.headers[name];
+    if (value !== undefined) reply.headers[name] = value;
+  }
+}
+
+/** What the codecs may know when they write for this caller. */
+export function callerContext(exchange: Exchange): CallerContext {
+  return {
+    model: exchange.body.model,
+    id: exchange.id,
+    created: Math.floor(exchange.services.now() / 1_000),
+    inputTokens: exchange.services.estimateInput(exchange),
+    includeUsage: exchange.request.includeUsage ?? false,
+    showThinking: exchange.request.reasoning?.show ?? true,
+  };
+}

@@ -1,0 +1,64 @@
+import { GatewayError } from "../../core/errors.ts";
+import { collector } from "../../core/events.ts";
+import type { Exchange } from "../../core/exchange.ts";
+import type { UpstreamResponse } from "../../core/provider.ts";
+import { readAll } from "../../core/read-all.ts";
+import { JsonBody, type Reply } from "../../core/reply.ts";
+import type { ChatResponse } from "../../core/request.ts";
+import { sseReader } from "../../dialects/sse.ts";
+import { type Prepared, callerContext } from "./index.ts";
+import { Meter } from "./meter.ts";
+
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+
+/** The whole answer, in the caller's dialect. */
+export async function answerJson(exchange: Exchange, prepared: Prepared, response: UpstreamResponse, streamed: boolean): Promise<Reply> {
+  const meter = new Meter(exchange, response.status);
+  const bytes = await readAll(response.body, MAX_ANSWER_BYTES).catch((error) => {
+    throw meter.broken(error);
+  });
+  const answer = streamed ? collectStream(exchange, bytes, meter) : decode(exchange, bytes, meter);
+  meter.response(answer);
+  meter.finish();
+  if (prepared.passThrough && !streamed) return { status: response.status, headers: {}, body: new JsonBody({ bytes }) };
+  restoreNames(answer, prepared.toolNames);
+  return { status: 200, headers: {}, body: new JsonBody({ value: exchange.dialect.encodeResponse(answer, callerContext(exchange)) }) };
+}
+
+export function decode(exchange: Exchange, bytes: Buffer, meter: Meter): ChatResponse {
+  let value: unknown;
+  try {
+    value = JSON.parse(bytes.toString("utf8"));
+  } catch {
+    throw meter.broken(new GatewayError("upstream_invalid", "The upstream's answer is not valid JSON"));
+  }
+  try {
+    return exchange.target!.provider.dialect.decodeResponse(value);
+  } catch (error) {
+    throw meter.broken(error as Error);
+  }
+}
+
+/** Some servers stream whatever they are asked. */
+function collectStream(exchange: Exchange, bytes: Buffer, meter: Meter): ChatResponse {
+  const collected = collector();
+  const decoder = exchange.target!.provider.dialect.streamDecoder();
+  const take = (events: ReturnType<typeof decoder.feed>) => {
+    for (const event of events) {
+      if (event.type === "error") throw meter.broken(event.error);
+      collected.add(event);
+    }
+  };
+  const reader = sseReader((frame) => take(decoder.feed(frame)));
+  reader.feed(bytes);
+  reader.end();
+  take(decoder.end());
+  return collected.response();
+}
+
+export function restoreNames(answer: ChatResponse, names: ReadonlyMap<string, string>): void {
+  if (names.size === 0) return;
+  for (const choice of answer.choices) {
+    for (const part of choice.content) if (part.type === "tool-call") part.name = names.get(part.name) ?? part.name;
+  }
+}

@@ -1,0 +1,95 @@
+import { estimateOutput } from "../../budget/estimate.ts";
+import { GatewayError, isGatewayError } from "../../core/errors.ts";
+import { type StreamEvent, textLength } from "../../core/events.ts";
+import type { Exchange } from "../../core/exchange.ts";
+import type { ChatResponse } from "../../core/request.ts";
+import type { Usage } from "../../core/usage.ts";
+
+/** Watches one answer go by and ends its attempt, once, with what it used. */
+export class Meter {
+  readonly #exchange: Exchange;
+  readonly #status: number;
+  #usage: Usage | undefined;
+  #model: string | undefined;
+  #characters = 0;
+  #firstTokenMs: number | undefined;
+
+  constructor(exchange: Exchange, status: number) {
+    this.#exchange = exchange;
+    this.#status = status;
+  }
+
+  event(event: StreamEvent): void {
+    if (event.type === "usage") this.#usage = event.usage;
+    else if (event.type === "start") this.#model = event.model;
+    else this.#characters += textLength(event);
+  }
+
+  /** Text that passed without being decoded. */
+  text(characters: number): void {
+    this.#characters += characters;
+  }
+
+  content(): void {
+    this.#firstTokenMs ??= performance.now() - this.#exchange.startedAt;
+  }
+
+  response(response: ChatResponse): void {
+    this.#usage = response.usage;
+    this.#model = response.model;
+    if (response.usage) return;
+    for (const choice of response.choices) {
+      for (const part of choice.content) {
+        if (part.type === "text" || part.type === "thinking" || part.type === "refusal") this.#characters += part.text.length;
+        else if (part.type === "tool-call") this.#characters += part.name.length + part.arguments.length;
+      }
+    }
+  }
+
+  /** The answer is complete. */
+  finish(): void {
+    this.#end({ ok: true });
+  }
+
+  /** The answer broke in the middle; what was seen of it is settled. @returns the error, with its provider's name */
+  broken(error: Error): GatewayError {
+    const known = isGatewayError(error)
+      ? error
+      : new GatewayError("upstream_unreachable", "The connection to the upstream broke in the middle of its answer", { cause: error });
+    const aborted = this.#exchange.aborted !== undefined;
+    const named = new GatewayError(known.code, known.message, { ...known, provider: this.#exchange.target?.providerName, cause: known.cause });
+    this.#end({ ok: false, error: named, aborted });
+    return named;
+  }
+
+  #end(end: { ok: boolean; error?: GatewayError; aborted?: boolean }): void {
+    const exchange = this.#exchange;
+    const usage = this.#counted(end.ok);
+    exchange.finish({
+      ok: end.ok,
+      status: end.error?.status ?? this.#status,
+      billable: true,
+      usage,
+      costNanoUsd: exchange.services.cost(exchange.target!, usage, this.#model),
+      totalMs: performance.now() - exchange.startedAt,
+      ...(end.error && { error: end.error }),
+      ...(end.aborted && { aborted: true }),
+      ...(this.#model !== undefined && { model: this.#model }),
+      ...(this.#firstTokenMs !== undefined && { firstTokenMs: this.#firstTokenMs }),
+    });
+  }
+
+  /** The provider's count; where it is missing or stops short of what was streamed, our own. */
+  #counted(complete: boolean): Usage {
+    const told = this.#usage;
+    if (told && complete) return told;
+    const output = Math.max(told?.outputTokens ?? 0, estimateOutput(this.#characters));
+    return {
+      inputTokens: told && told.inputTokens > 0 ? told.inputTokens : this.#exchange.services.estimateInput(this.#exchange),
+      cacheReadTokens: told?.cacheReadTokens ?? 0,
+      cacheWriteTokens: told?.cacheWriteTokens ?? 0,
+      outputTokens: output,
+      estimated: true,
+    };
+  }
+}

@@ -1,0 +1,80 @@
+import type { CapabilityRow } from "../core/provider.ts";
+import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
+import { defineProvider, keyHeader } from "./define.ts";
+
+const ALL_EFFORTS = ["low", "medium", "high", "xhigh", "max"] as const;
+
+/** Thinking, effort and sampling per model: wire.md §1.8. Unknown names are treated as the newest. */
+const capabilities: readonly CapabilityRow[] = [
+  {
+    match: /^/,
+    parameters: {
+      temperature: false,
+      topP: false,
+      topK: false,
+      seed: false,
+      presencePenalty: false,
+      frequencyPenalty: false,
+      logitBias: false,
+      n: false,
+      logprobs: false,
+      serviceTier: ["auto", "standard_only"],
+      sessionId: false,
+      metadata: false,
+    },
+    reasoning: { levels: ALL_EFFORTS, off: "never", auto: true },
+    replayThinking: "own",
+    cacheMarks: true,
+    outputFormats: ["json-schema"],
+    documents: true,
+    audio: false,
+    prefill: false,
+    forcedToolChoice: false,
+    defaultMaxTokens: 32_000,
+    maxOutputTokens: 128_000,
+    source: ["A-DOC", "A-SDK", "CAT-A"],
+  },
+  {
+    match: /^claude-(haiku-5-5|opus-5(?!-5)|(fable|mythos)-5(?!-))/,
+    reasoning: { levels: ALL_EFFORTS, off: "omit", auto: true },
+    forcedToolChoice: true,
+    source: ["A-DOC"],
+  },
+  {
+    match: /^claude-(sonnet-5(?!-5)|opus-4-[78])/,
+    reasoning: { levels: ALL_EFFORTS, off: "none", auto: true },
+    forcedToolChoice: true,
+    source: ["A-DOC"],
+  },
+  {
+    match: /^claude-(opus|sonnet)-4-6/,
+    reasoning: { levels: ["low", "medium", "high", "max"], off: "none", auto: true },
+    forcedToolChoice: true,
+    source: ["A-DOC", "FX-P"],
+  },
+  {
+    // Sampling is possible while thinking is off; it is left out whenever thinking may be on.
+    match: /^claude-(opus-4-5|(haiku|sonnet)-4-5|(opus|sonnet)-4-[01]|(opus|sonnet)-4(?!-[0-9]\b)|3)/,
+    parameters: { temperature: { min: 0, max: 1 }, topP: true, topK: true },
+    reasoning: { budget: { min: 1024, max: 32_768 }, off: "none" },
+    forcedToolChoice: "not-with-thinking",
+    prefill: true,
+    maxOutputTokens: 64_000,
+    source: ["A-DOC", "CAT-A"],
+  },
+];
+
+/** Anthropic, Messages API. */
+export const anthropic = defineProvider({
+  type: "anthropic",
+  baseURL: "https://api.anthropic.com/v1",
+  auth: keyHeader("x-api-key", "ANTHROPIC_API_KEY"),
+  // Callers of the same dialect send their own version, which wins.
+  headers: { "anthropic-version": "2023-06-01" },
+  jurisdiction: "US",
+  priceId: "anthropic",
+  countsTokens: true,
+  models: ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"],
+  capabilities,
+  dialect: anthropicMessages,
+});

@@ -1,0 +1,160 @@
+import { z } from "zod";
+import { capabilityTable } from "../capabilities/resolve.ts";
+import type { Dialect } from "../core/dialect.ts";
+import type {
+  Capabilities,
+  CapabilityRow,
+  PriceOverride,
+  Provider,
+  ProviderOperation,
+  Transport,
+} from "../core/provider.ts";
+import { fetchTransport, undiciTransport } from "./transport.ts";
+
+const usdPerMillion = z.number().min(0);
+
+/** Price per million tokens in USD, or `"free"`; for all models or by model name (`*` = any other). */
+const priceOverride = z.union([
+  z.literal("free"),
+  z.strictObject({
+    input: usdPerMillion,
+    output: usdPerMillion,
+    cacheRead: usdPerMillion.optional(),
+    cacheWrite: usdPerMillion.optional(),
+  }),
+]);
+
+/** What a configuration file may say of any provider. Strict: an unknown key is an error that names its path. */
+export const providerOptions = z.strictObject({
+  apiKey: z.string().min(1).optional().describe("Key of the upstream. Default: the provider's usual environment variable."),
+  baseURL: z.url({ protocol: /^https?$/ }).optional().describe("Address with its version segment: https://api.mistral.ai/v1"),
+  headers: z.record(z.string(), z.string()).optional().describe("Sent with every call."),
+  operations: z
+    .array(z.enum(["chat", "chat.stream", "count-tokens"]))
+    .min(1)
+    .optional()
+    .describe("What this provider may be asked."),
+  jurisdiction: z.string().optional().describe("Law the company is under: EU, US."),
+  region: z.string().optional().describe("Where it computes."),
+  price: z.union([priceOverride, z.record(z.string(), priceOverride)]).optional(),
+  timeouts: z
+    .strictObject({
+      connectMs: z.int().positive().optional(),
+      firstByteMs: z.int().positive().optional(),
+      idleMs: z.int().positive().optional(),
+    })
+    .optional(),
+  pool: z
+    .strictObject({ connections: z.int().positive().optional(), keepAliveMs: z.int().positive().optional() })
+    .optional(),
+  capture: z.boolean().optional().describe("Log raw requests and answers of this provider."),
+  models: z.array(z.string()).optional().describe("Model names shown to callers."),
+});
+
+export type ProviderFileOptions = z.infer<typeof providerOptions>;
+
+export interface ProviderOptions extends ProviderFileOptions {
+  /** Any `fetch` instead of undici: for edge runtimes and tests. */
+  fetch?: typeof fetch;
+  /** Facts that override the built-in ones; later rows win. */
+  capabilities?: readonly CapabilityRow[];
+}
+
+/** Writes the key into a header. */
+export interface AuthScheme {
+  /** Environment variable that is read when no `apiKey` is given. */
+  env?: string;
+  headers(apiKey: string): Record<string, string>;
+}
+
+export const bearer = (env?: string): AuthScheme => ({ ...(env && { env }), headers: (key) => ({ authorization: `Bearer ${key}` }) });
+export const keyHeader = (name: string, env: string): AuthScheme => ({ env, headers: (key) => ({ [name]: key }) });
+
+/** A provider as data. One small file each; everything a vendor does differently is in here. */
+export interface ProviderSpec {
+  type: string;
+  dialect: Dialect;
+  /** Absent: `baseURL` must be configured. */
+  baseURL?: string;
+  auth?: AuthScheme;
+  /** Whether a key is needed at the usual address. @default true when `auth` names an environment variable */
+  keyRequired?: boolean;
+  headers?: Record<string, string>;
+  operations?: readonly ProviderOperation[];
+  jurisdiction?: string;
+  region?: string;
+  /** Facts per model, general rows first. */
+  capabilities?: readonly CapabilityRow[];
+  /** Whether a request of the same dialect may go through byte for byte. @default true */
+  passThrough?: boolean;
+  countsTokens?: boolean;
+  /** Id in the price data. */
+  priceId?: string;
+  price?: PriceOverride;
+  models?: readonly string[];
+  /** Answers without a network. */
+  transport?: () => Transport;
+}
+
+export type ProviderFactory = ((options?: ProviderOptions) => Provider) & { readonly spec: ProviderSpec };
+
+/**
+ * Makes the factory of a provider from its data.
+ *
+ * @example
+ * export const groq = defineProvider({ type: "groq", dialect: openaiChat, baseURL: "https://api.groq.com/openai/v1",
+ *   auth: bearer("GROQ_API_KEY"), jurisdiction: "US" });
+ */
+export function defineProvider(spec: ProviderSpec): ProviderFactory {
+  const factory = (given: ProviderOptions = {}): Provider => {
+    const { fetch: fetcher, capabilities: extraRows, ...rest } = given;
+    const parsed = providerOptions.safeParse(dropUndefined(rest));
+    if (!parsed.success) throw new TypeError(`${spec.type}: ${z.prettifyError(parsed.error)}`);
+    const options = parsed.data;
+    const baseURL = options.baseURL ?? spec.baseURL;
+    if (!baseURL) throw new TypeError(`${spec.type}: baseURL is required, for example http://127.0.0.1:8081/v1`);
+    const apiKey = options.apiKey ?? (spec.auth?.env && process.env[spec.auth.env]) ?? undefined;
+    const keyRequired = spec.keyRequired ?? spec.auth?.env !== undefined;
+    if (!apiKey && keyRequired && !options.baseURL) {
+      throw new TypeError(`${spec.type}: no API key. Set ${spec.auth?.env} or pass apiKey`);
+    }
+    const headers: Record<string, string> = {
+      "content-type": "application/json",
+      ...spec.headers,
+      ...(apiKey && spec.auth?.headers(apiKey)),
+      ...lowerCase(options.headers),
+    };
+    const wire = spec.transport
+      ? { send: spec.transport() }
+      : fetcher
+        ? { send: fetchTransport(fetcher, baseURL, options.timeouts) }
+        : undiciTransport(baseURL, options.timeouts, options.pool);
+    const table = capabilityTable([...(spec.capabilities ?? []), ...(extraRows ?? [])]);
+    return {
+      type: spec.type,
+      dialect: spec.dialect,
+      baseURL,
+      operations: new Set(options.operations ?? spec.operations ?? ["chat", "chat.stream", "count-tokens"]),
+      jurisdiction: options.jurisdiction ?? spec.jurisdiction,
+      region: options.region ?? spec.region,
+      passThrough: spec.passThrough ?? true,
+      countsTokens: spec.countsTokens ?? false,
+      capture: options.capture ?? false,
+      price: options.price ?? spec.price,
+      priceId: spec.priceId,
+      models: options.models ?? spec.models ?? [],
+      capabilities: (model: string): Capabilities => table(model),
+      send: (call) => wire.send({ ...call, headers: { ...headers, ...call.headers } }),
+      ...("close" in wire && { close: wire.close }),
+    };
+  };
+  return Object.assign(factory, { spec });
+}
+
+function lowerCase(headers: Record<string, string> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
+function dropUndefined(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

@@ -1,5 +1,6 @@
 /** Turnpike: an AI gateway that is a library. Start at {@link createGateway}. */
 
+export type { BudgetUsage } from "./budget/report.ts";
 export type { BudgetStore } from "./core/budget-store.ts";
 export type { Dialect } from "./core/dialect.ts";
 export { type ErrorCode, GatewayError, isGatewayError } from "./core/errors.ts";
@@ -14,7 +15,7 @@ export type { ChunkStream } from "./gateway/in-process.ts";
 export { toFetchHandler } from "./http/fetch-handler.ts";
 export { type NodeHandler, type NodeHandlerOptions, toNodeHandler } from "./http/node-handler.ts";
 export { type AuthOptions, auth, hashKey } from "./middleware/auth.ts";
-export { type BudgetOptions, type BudgetUsage, budget } from "./middleware/budget.ts";
+export { type BudgetOptions, budget } from "./middleware/budget.ts";
 export { type LoggerOptions, type LogSink, logger } from "./middleware/logger.ts";
 export { type RouterOptions, router } from "./middleware/router.ts";
 export { type TranslatorOptions, translator } from "./middleware/translator/index.ts";

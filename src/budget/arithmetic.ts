@@ -288,9 +288,9 @@ function fitting(hold: Hold, { used, held }: Sums, want: Units): number {
   const room = hold.limit - used - held - hold.fixed;
   if (room < 0) return -1;
   if (hold.perUnit === 0) return want;
-  const units = Math.floor(room / hold.perUnit);
-  // A division of numbers near 2^53 can round up to the next whole number.
-  return units * hold.perUnit > room ? units - 1 : units;
+  // No guard against rounding: a quotient of safe integers is at least 1/perUnit away from the next whole number, and
+  // that is more than the error of a division as long as room < 2^53.
+  return Math.floor(room / hold.perUnit);
 }
 
 function counterState(hold: Hold, { used, held }: Sums, more: Units): CounterState {

@@ -161,8 +161,8 @@ function dates(local: LocalClock, now: number, bounds: (date: number) => [number
 /** The first moment whose local date is `date` or later, to the millisecond. */
 function firstInstant(local: LocalClock, date: number): number {
   const found = findMidnight(local, date);
-  // Where clocks went back just after midnight (St John's, 00:01) there are two such moments: take the earlier.
-  const before = found - 3 * HOUR;
+  // Where clocks went back just after midnight (Casey 2010, Guam 1969) there are two such moments: take the earlier.
+  const before = found - 4 * HOUR;
   const earlier = date - (local(before) - before);
   return earlier < found && local(earlier) >= date ? earlier : found;
 }

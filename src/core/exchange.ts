@@ -96,8 +96,6 @@ export class Exchange {
   identity: Identity;
   /** Present after the router. */
   target: Target | undefined;
-  /** Model the caller is asking for after aliases; rules may rewrite it. */
-  model: string;
   /** Output tokens that the budget granted; sent upstream as the bound. */
   grantedTokens: number | undefined;
   /** Changes made for this attempt. */
@@ -110,6 +108,7 @@ export class Exchange {
   /** 1, 2, … within the exchange; 0 for the caller's exchange itself. */
   readonly attempt: number;
 
+  #model: string | undefined;
   #outcome: Outcome | undefined;
   #finishers: ((outcome: Outcome) => void)[] = [];
   #attemptListeners: ((record: AttemptRecord) => void)[] | undefined;
@@ -129,16 +128,26 @@ export class Exchange {
     this.identity = init.identity ?? {};
     this.parent = parent;
     this.target = target;
-    this.model = parent ? parent.model : "";
     this.attempts = parent ? parent.attempts : [];
     this.responseHeaders = parent ? parent.responseHeaders : {};
     this.attempt = parent ? ++parent.#forks : 0;
     if (parent) parent.onAbort((reason) => this.abort(reason));
   }
 
-  /** Reads the model. Apart from the constructor, because a bad body must already have an exchange to fail. */
-  init(): void {
-    this.model = this.body.model;
+  /** The model asked for. @throws GatewayError `invalid_request` when the body has none */
+  get model(): string {
+    // `[1m]` is a mark of the client's own; no upstream knows it.
+    this.#model ??= this.body.model.replace(/\[1m\]$/, "");
+    return this.#model;
+  }
+
+  /** The model for a log or an answer, whatever the body is. */
+  get modelName(): string {
+    try {
+      return this.model;
+    } catch {
+      return "";
+    }
   }
 
   /** The request in canonical form; decoded once, never changed. @throws GatewayError `invalid_request` */
@@ -174,6 +183,8 @@ export class Exchange {
     if (this.#outcome) return;
     this.#outcome = outcome;
     this.#aborters = undefined;
+    // First the record, so that an attempt stands in the log before its request does.
+    if (this.parent && this.target) this.parent.#attemptEnded(this, outcome);
     const finishers = this.#finishers;
     this.#finishers = [];
     for (const finisher of finishers) {
@@ -184,7 +195,6 @@ export class Exchange {
         queueMicrotask(() => process.emitWarning(error instanceof Error ? error : String(error)));
       }
     }
-    if (this.parent && this.target) this.parent.#attemptEnded(this, outcome);
   }
 
   get finished(): Outcome | undefined {

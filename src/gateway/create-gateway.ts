@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { BudgetUsage } from "../budget/report.ts";
 import { estimateInput } from "../budget/estimate.ts";
 import { RequestBody } from "../core/body.ts";
 import type { Dialect, ModelInfo, Operation } from "../core/dialect.ts";
@@ -10,7 +11,7 @@ import type { Reply } from "../core/reply.ts";
 import type { JsonObject } from "../core/util.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
 import { openaiChat } from "../dialects/openai-chat/index.ts";
-import type { BudgetMiddleware, BudgetUsage } from "../middleware/budget.ts";
+import type { BudgetMiddleware } from "../middleware/budget.ts";
 import { router } from "../middleware/router.ts";
 import { translator } from "../middleware/translator/index.ts";
 import { priceOf } from "../prices/index.ts";
@@ -153,7 +154,6 @@ export function createGateway(given: GatewayOptions): Gateway {
   async function start(exchange: Exchange): Promise<Reply> {
     try {
       if (closing) throw new GatewayError("shutting_down", "The gateway is shutting down");
-      exchange.init();
       const reply = await run(exchange);
       // A middleware that answers without a target (a cache) ends the exchange here.
       if (!exchange.winner && reply.body.type === "json") {

@@ -66,6 +66,7 @@ export async function answerRequest(gateway: Gateway, request: IncomingRequest):
 function answerHeaders(exchange: Exchange): Record<string, string> {
   const { winner, attempts, responseHeaders, startedAt } = exchange;
   const headers: Record<string, string> = { ...responseHeaders, "x-request-id": exchange.id };
+  if (exchange.dialect.returnHeaders.includes("request-id")) headers["request-id"] = exchange.id;
   if (headers["x-turnpike-region"] === "") delete headers["x-turnpike-region"];
   const tried = Math.max(attempts.length, winner?.attempt ?? 0);
   if (tried > 0) headers["x-turnpike-attempts"] = String(tried);

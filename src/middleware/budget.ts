@@ -1,12 +1,14 @@
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { boundInput } from "../budget/estimate.ts";
-import { type CompiledLimit, compileLimit, costOf, limitOptions, type Prospect, UNITS, type Unit } from "../budget/limits.ts";
+import { demandsOf } from "../budget/demand.ts";
+import { type CompiledLimit, compileLimit, limitOptions, type Unit } from "../budget/limits.ts";
+import { type BudgetUsage, rateLimitHeaders, refusal, shown } from "../budget/report.ts";
 import { type BudgetStore, type CounterState, type Hold, ReservationLost, type ReserveResult } from "../core/budget-store.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Exchange, Identity, Outcome } from "../core/exchange.ts";
-import { defineMiddleware, type GatewayPlan, type Middleware } from "../core/middleware.ts";
-import type { Target } from "../core/provider.ts";
+import { defineMiddleware, type GatewayPlan, type Middleware, type Next } from "../core/middleware.ts";
+import { type Target, targetName } from "../core/provider.ts";
 import type { Usage } from "../core/usage.ts";
 import type { MaybePromise } from "../core/util.ts";
 import { priceOf } from "../prices/index.ts";
@@ -40,25 +42,9 @@ export type BudgetOptions = z.input<typeof budgetOptions>;
 const SHARE_FLOOR = 8_192;
 const MAX_OUTBOX = 10_000;
 
-/** One counter of a limit, as users see it. */
-export interface BudgetUsage {
-  limit: string;
-  unit: Unit;
-  /** In the unit; US dollars for `usd`. */
-  amount: number;
-  used: number;
-  /** Reserved by running requests. */
-  held: number;
-  remaining: number;
-  /** ISO time at which the window ends; `null` for a lifetime limit. */
-  resetsAt: string | null;
-}
-
 interface Live {
   id: string;
   exchange: Exchange;
-  holds: readonly Hold[];
-  units: readonly Unit[];
   renewedAt: number;
 }
 
@@ -94,19 +80,19 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   function estimate(exchange: Exchange, target: Target): number {
     if (typeof options.estimate === "function") return checkedCount(options.estimate(exchange));
     if (options.estimate === "bound") return boundInput(exchange);
-    return Math.ceil(exchange.services.estimateInput(exchange) * 1.2 * (bias.get(biasKey(target)) ?? 1));
+    return Math.ceil(exchange.services.estimateInput(exchange) * 1.2 * (bias.get(targetName(target)) ?? 1));
   }
 
   /** Learns where a model's tokenizer makes more of our text than we guess: up at once, down slowly. */
   function learn(target: Target, estimated: number, usage: Usage): void {
     if (usage.estimated || estimated <= 0) return;
-    const key = biasKey(target);
+    const key = targetName(target);
     const before = bias.get(key) ?? 1;
     const ratio = Math.min(16, (usage.inputTokens / estimated) * before);
     bias.set(key, Math.max(1, ratio > before ? ratio : before * 0.95 + ratio * 0.05));
   }
 
-  async function attempt(exchange: Exchange, next: (exchange: Exchange) => Promise<import("../core/reply.ts").Reply>) {
+  async function attempt(exchange: Exchange, next: Next) {
     if (exchange.operation !== "chat") return next(exchange);
     const target = exchange.target!;
     const covering = limits.filter((limit) => limit.covers(exchange.identity, target));
@@ -114,8 +100,9 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 
     const inputTokens = estimate(exchange, target);
     const time = now();
-    const { holds, units } = holdsFor(covering, exchange.identity, target, prospectOf(target, inputTokens), time);
-    if (holds.length === 0) return next(exchange);
+    const demands = demandsOf(covering, exchange.identity, target, inputTokens, time);
+    if (demands.length === 0) return next(exchange);
+    const holds = demands.map(({ hold }) => hold);
 
     const { asked, choices } = outputOf(exchange, target, options.defaultMaxTokens);
     const want = wanted(asked * choices, choices, holds);
@@ -146,14 +133,14 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
       return next(exchange);
     }
     if (plan && store.traits.clock === "store") storeOffset = result.now - plan.now();
-    if (!result.ok) throw refusal(covering, result.denied, holds, units, target);
+    if (!result.ok) throw refusal(demands, result.denied, target, time);
 
     remember(result.after);
     if (holds.some((hold) => hold.perUnit > 0 && hold.limit !== null)) {
       exchange.grantedTokens = Math.floor(result.granted / choices);
     }
-    announce(exchange, covering, result.after, units, time);
-    live.set(id, { id, exchange, holds, units, renewedAt: time });
+    Object.assign(exchange.responseHeaders, rateLimitHeaders(demands, result.after, time));
+    live.set(id, { id, exchange, renewedAt: time });
     keeper ??= setInterval(keep, Math.max(250, options.holdTtlMs / 4)).unref();
     exchange.onFinish((outcome) => {
       live.delete(id);
@@ -162,9 +149,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
       if (!charged) return later(() => store.release(id));
       const cost = priceOf(target, charged, outcome.model);
       const actual = new Map<string, number>();
-      for (const [index, hold] of holds.entries()) {
-        actual.set(hold.counter, Math.max(actual.get(hold.counter) ?? 0, amountOf(units[index]!, charged, cost)));
-      }
+      for (const { unit, hold } of demands) actual.set(hold.counter, amountOf(unit, charged, cost));
       later(() => store.settle({ id, actual, holds }));
     });
     return next(exchange);
@@ -284,8 +269,6 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   return Object.assign(middleware, { usage });
 }
 
-const biasKey = (target: Target) => `${target.providerName}/${target.model}`;
-
 function checkedCount(count: number): number {
   if (!Number.isFinite(count) || count < 0) throw new GatewayError("internal", "budget: `estimate` must return a count ≥ 0");
   return Math.ceil(count);
@@ -301,41 +284,6 @@ function checkProviders(limit: CompiledLimit, plan: GatewayPlan): void {
       );
     }
   }
-}
-
-function prospectOf(target: Target, inputTokens: number): Prospect {
-  const none = { cacheReadTokens: 0, cacheWriteTokens: 0 };
-  const inputNano = priceOf(target, { inputTokens, outputTokens: 0, ...none });
-  const withOutput = priceOf(target, { inputTokens, outputTokens: 1_000_000, ...none });
-  return {
-    inputTokens,
-    inputNano,
-    nanoPerOutputToken: inputNano === null || withOutput === null ? null : Math.ceil((withOutput - inputNano) / 1_000_000),
-  };
-}
-
-function holdsFor(limits: readonly CompiledLimit[], identity: Identity, target: Target, prospect: Prospect, now: number) {
-  const holds: Hold[] = [];
-  const units: Unit[] = [];
-  for (const limit of limits) {
-    const { bucket, from, step, until } = limit.span(now);
-    for (const { unit, amount } of limit.amounts) {
-      const cost = costOf(unit, prospect);
-      if (!cost) {
-        if (limit.unknownPrice === "allow") continue;
-        throw new GatewayError(
-          "budget_exceeded",
-          `Limit "${limit.name}" is in US dollars and the price of ${biasKey(target)} is unknown. Set \`price\` on the provider`,
-          { provider: target.providerName, details: { limit: limit.name, unit, reason: "unknown_price", stop: limit.onExceeded === "deny" } },
-        );
-      }
-      for (const counter of limit.counters(unit, identity, target)) {
-        holds.push({ counter, bucket, from, step, until, ...cost, limit: amount });
-        units.push(unit);
-      }
-    }
-  }
-  return { holds, units };
 }
 
 /** What the caller asked for, per choice, and how many choices. */
@@ -382,81 +330,6 @@ function amountOf(unit: Unit, usage: Usage, cost: number | null): number {
     case "usd":
       return cost ?? 0;
   }
-}
-
-const SHOWN: Record<Unit, string> = {
-  tokens: "tokens",
-  inputTokens: "input tokens",
-  outputTokens: "output tokens",
-  requests: "requests",
-  usd: "US dollars",
-};
-
-const inUnit = (unit: Unit, amount: number) => (unit === "usd" ? amount / 1e9 : amount);
-const figure = (unit: Unit, amount: number) =>
-  unit === "usd" ? `$${(amount / 1e9).toFixed(4)}` : amount.toLocaleString("en-US");
-
-type Denied = Extract<ReserveResult, { ok: false }>["denied"];
-
-/** The error of a spent budget, in words a user can act on. The limit that opens last decides when. */
-function refusal(limits: readonly CompiledLimit[], denied: Denied, holds: readonly Hold[], units: readonly Unit[], target: Target): GatewayError {
-  const state = denied.reduce((latest, each) => (each.until > latest.until ? each : latest));
-  const index = holds.findIndex((hold) => hold.counter === state.counter);
-  const unit = units[index] ?? "tokens";
-  const limit = limits.find((each) => UNITS.some((u) => state.counter.startsWith(`${encodeURIComponent(each.name)}|${u}`))) ?? limits[0]!;
-  const resetsAt = limit.per === "lifetime" ? null : new Date(state.until).toISOString();
-  const seconds = limit.per === "lifetime" ? undefined : Math.max(1, Math.ceil((state.until - Date.now()) / 1000));
-  const words = [
-    `Budget "${limit.name}" is spent for ${biasKey(target)}:`,
-    `${figure(unit, state.used)} of ${figure(unit, state.limit ?? 0)} ${SHOWN[unit]} used`,
-    state.held > 0 ? `, ${figure(unit, state.held)} held by running requests` : "",
-    `, ${figure(unit, state.needed)} needed.`,
-    resetsAt ? ` It opens again at ${resetsAt}.` : "",
-  ];
-  return new GatewayError("budget_exceeded", `${words[0]} ${words.slice(1).join("")}`, {
-    provider: target.providerName,
-    retryable: false,
-    retryAfterSeconds: seconds,
-    details: {
-      limit: limit.name,
-      unit,
-      amount: inUnit(unit, state.limit ?? 0),
-      used: inUnit(unit, state.used),
-      held: inUnit(unit, state.held),
-      needed: inUnit(unit, state.needed),
-      resetsAt,
-      stop: limit.onExceeded === "deny",
-    },
-  });
-}
-
-/** `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers) of the limit that is nearest to its end. */
-function announce(exchange: Exchange, limits: readonly CompiledLimit[], states: readonly CounterState[], units: readonly Unit[], now: number): void {
-  let tightest: { state: CounterState; unit: Unit; left: number } | undefined;
-  for (const [index, state] of states.entries()) {
-    if (!state.limit) continue;
-    const left = Math.max(0, state.limit - state.used - state.held);
-    if (!tightest || left / state.limit < tightest.left / tightest.state.limit!) tightest = { state, unit: units[index]!, left };
-  }
-  if (!tightest) return;
-  const { state, unit, left } = tightest;
-  const limit = limits.find((each) => state.counter.startsWith(`${encodeURIComponent(each.name)}|`));
-  const name = `"${(limit?.name ?? "budget").replace(/[^\x20-\x7e]|["\\]/g, "_")}"`;
-  const seconds = Math.max(0, Math.ceil((state.until - now) / 1000));
-  exchange.responseHeaders["ratelimit-policy"] = `${name};q=${inUnit(unit, state.limit!)};qu="${unit}"`;
-  exchange.responseHeaders.ratelimit = `${name};r=${inUnit(unit, left)}${limit?.per === "lifetime" ? "" : `;t=${seconds}`}`;
-}
-
-function shown(limit: CompiledLimit, unit: Unit, amount: number, state: CounterState, until: number): BudgetUsage {
-  return {
-    limit: limit.name,
-    unit,
-    amount: inUnit(unit, amount),
-    used: inUnit(unit, state.used),
-    held: inUnit(unit, state.held),
-    remaining: inUnit(unit, Math.max(0, amount - state.used - state.held)),
-    resetsAt: limit.per === "lifetime" ? null : new Date(until).toISOString(),
-  };
 }
 
 /** Targets a limit can speak of without a request: each provider it names, or any one where it names none. */

@@ -67,7 +67,7 @@ function requestFields(exchange: Exchange, outcome: Outcome) {
     requestId: exchange.id,
     operation: exchange.operation,
     dialect: exchange.dialect.id,
-    requestedModel: clean(exchange.model),
+    requestedModel: clean(exchange.modelName),
     ...(identity.key && { key: clean(identity.key) }),
     ...(identity.user && { user: clean(identity.user) }),
     ...(identity.team && { team: clean(identity.team) }),

@@ -90,8 +90,6 @@ export function router(given: RouterOptions = {}): Middleware {
   }
 
   async function run(exchange: Exchange, next: Next): Promise<Reply> {
-    // `[1m]` is a mark of the client's own; no upstream knows it.
-    exchange.model = exchange.model.replace(/\[1m\]$/, "");
     const targets = candidates(exchange);
     const failures: { target: Target; error: GatewayError }[] = [];
     for (const [index, target] of targets.entries()) {

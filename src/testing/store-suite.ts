@@ -845,6 +845,21 @@ const CHECKS: Record<string, Check> = {
     },
   },
 
+  "a bucket is kept until two windows and a day after the latest end that any hold named": {
+    needs: ["virtualClock"],
+    async run(b) {
+      const early = b.hold("cap", { until: b.today + 3_600_000 });
+      await b.take("r1", [early]);
+      await b.take("r2", [b.hold("cap", { until: b.today + 40 * DAY })]);
+      await b.settle("r1", { cap: 1 }, [early]);
+      await b.settle("r2", { cap: 1 }, [early]);
+      b.step(39 * DAY);
+      // Collection is spread over the calls.
+      for (let i = 0; i < 100; i++) await b.store.release("nobody");
+      await b.expectUsage(early, 2, 0);
+    },
+  },
+
   "old buckets and ended reservations are forgotten": {
     needs: ["virtualClock", "size"],
     async run(b) {

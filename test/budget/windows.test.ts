@@ -37,6 +37,7 @@ const ZONES = [
   "Australia/Lord_Howe",
   "Australia/Adelaide",
   "Antarctica/Troll",
+  "Antarctica/Casey",
   "Pacific/Apia",
   "Pacific/Chatham",
   "Pacific/Kiritimati",
@@ -78,7 +79,7 @@ describe("a calendar window", () => {
       window = next;
       lengths.add(lengthInHours(window));
     }
-    for (const hours of lengths) expect(hours >= 22 && hours <= 26, `a day of ${hours} h`).toBe(true);
+    for (const hours of lengths) expect(hours >= 21 && hours <= 27, `a day of ${hours} h`).toBe(true);
   });
 
   test("begins at 01:00 where midnight does not exist", () => {
@@ -110,6 +111,11 @@ describe("a calendar window", () => {
       );
     }
     expect(lengthInHours(windows(midnight))).toBe(25);
+    // Casey, 2010-03-05: at 02:00 clocks went back to 23:00. Guam, 1969-01-26: at 00:01 to 23:01.
+    const casey = day("Antarctica/Casey", "2010-03-04T15:30:00Z");
+    expect([new Date(casey.start).toISOString(), lengthInHours(casey)]).toEqual(["2010-03-04T13:00:00.000Z", 27]);
+    const guam = day("Pacific/Guam", "1969-01-25T13:30:00Z");
+    expect([new Date(guam.start).toISOString(), lengthInHours(guam)]).toEqual(["1969-01-25T13:00:00.000Z", 25]);
   });
 
   test("skips a day that did not exist", () => {

@@ -170,11 +170,13 @@ describe("several processes with one SQLite file", () => {
     const store = sqliteStore(path);
     const racers = [1, 2, 3, 4].map((seed) => start("racer.ts", path, String(limit), String(seed)));
     const victim = racers[0]!;
+    await Promise.all(racers.map((racer) => racer.ready));
+    for (const racer of racers) racer.child.stdin!.write("go\n");
     let most = 0;
     while (racers.slice(1).some((racer) => racer.child.exitCode === null)) {
       const { used, held } = usage(store, "cap");
       most = Math.max(most, used + held);
-      if (used > limit / 4 && victim.child.exitCode === null) victim.child.kill("SIGKILL");
+      if (used > limit / 4 && victim.sum("done") > 0) victim.child.kill("SIGKILL");
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     await Promise.all(racers.map((racer) => racer.ended));
@@ -267,7 +269,7 @@ interface Child {
 
 function start(script: string, ...args: string[]): Child {
   const file = fileURLToPath(new URL(`./children/${script}`, import.meta.url));
-  const child = spawn(process.execPath, ["--no-warnings", file, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, ["--no-warnings", file, ...args], { stdio: ["pipe", "pipe", "pipe"] });
   let output = "";
   let errors = "";
   child.stdout.on("data", (data) => {

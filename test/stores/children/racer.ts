@@ -1,7 +1,9 @@
 /**
  * Races on a budget file: reserves as much as it gets until nothing is left, and settles at most that.
- * Arguments: file, cap, seed. Writes what it intends to settle, then that it did, so that a killed racer can be judged.
+ * Arguments: file, cap, seed. Says "ready" and starts at the first input, so that all start together. Writes what it
+ * intends to settle, then that it did, so that a killed racer can be judged.
  */
+import { once } from "node:events";
 import { writeSync } from "node:fs";
 import { sqliteStore } from "../../../src/stores/sqlite.ts";
 
@@ -16,6 +18,9 @@ const pick = (below: number) => {
 const hold = { counter: "cap", bucket: 0, from: 0, step: 0, until: 4e15, fixed: 3, perUnit: 1, limit: cap };
 const other = { ...hold, counter: `own ${seed}`, limit: null };
 let denied = 0;
+writeSync(1, "ready\n");
+await once(process.stdin, "data");
+process.stdin.destroy();
 for (let i = 0; denied < 20; i++) {
   const id = `${seed}:${i}`;
   const holds = i % 2 ? [hold, other] : [other, hold];

@@ -38,10 +38,14 @@ describe("Claude Code → Turnpike → Mistral, capped per day, then llama-serve
       },
       use: [
         logger({ to: log.sink }),
-        router({ rules: [{ match: { model: "claude-*" }, to: ["mistral/mistral-medium-3-5", "llama/devstral-small"] }] }),
+        router({
+          rules: [{ match: { model: "claude-*" }, to: ["mistral/mistral-medium-3-5", "llama/devstral-small"] }],
+        }),
         budget({
           store: sqliteStore({ path: join(folder, "turnpike.db"), now: () => clock }),
-          limits: [{ name: "mistral-daily", match: { provider: "mistral" }, tokens, per: "day", timeZone: "Europe/Paris" }],
+          limits: [
+            { name: "mistral-daily", match: { provider: "mistral" }, tokens, per: "day", timeZone: "Europe/Paris" },
+          ],
         }),
         translator(),
       ],
@@ -59,10 +63,26 @@ describe("Claude Code → Turnpike → Mistral, capped per day, then llama-serve
       { type: "text", text: "You are Claude Code.", cache_control: { type: "ephemeral" } },
     ],
     messages: [
-      { role: "user", content: [{ type: "text", text: "<system-reminder>be kind</system-reminder>" }, { type: "text", text: prompt }] },
-      { role: "system", content: [{ type: "text", text: "Working directory: /tmp/somewhere" }], output_config: { effort } },
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "<system-reminder>be kind</system-reminder>" },
+          { type: "text", text: prompt },
+        ],
+      },
+      {
+        role: "system",
+        content: [{ type: "text", text: "Working directory: /tmp/somewhere" }],
+        output_config: { effort },
+      },
     ],
-    tools: [{ name: "Read", description: "Reads a file", input_schema: { type: "object", properties: { path: { type: "string" } }, required: ["path"] } }],
+    tools: [
+      {
+        name: "Read",
+        description: "Reads a file",
+        input_schema: { type: "object", properties: { path: { type: "string" } }, required: ["path"] },
+      },
+    ],
     metadata: { user_id: JSON.stringify({ device_id: "d", account_uuid: "", session_id: "s-1" }) },
     thinking: { type: "adaptive", display: "omitted" },
     context_management: { edits: [{ type: "clear_thinking_20251015", keep: "all" }] },
@@ -72,29 +92,40 @@ describe("Claude Code → Turnpike → Mistral, capped per day, then llama-serve
   const ask = (url: string, body: object) =>
     fetch(`${url}/anthropic/v1/messages?beta=true`, {
       method: "POST",
-      headers: { "content-type": "application/json", authorization: "Bearer anything", "anthropic-version": "2023-06-01" },
+      headers: {
+        "content-type": "application/json",
+        authorization: "Bearer anything",
+        "anthropic-version": "2023-06-01",
+      },
       body: JSON.stringify(body),
     });
 
-  test.each(["low", "medium", "high", "xhigh", "max"])("effort %s is fitted to what Mistral accepts, and thinking stays on", async (effort) => {
-    const { gateway } = start();
-    const server = await serve(gateway);
-    upstream.mistral.next({ thinking: "Let me see.", text: "Hello." });
-    const response = await ask(server.url, claudeCodeBody("hello", effort));
-    const stream = await response.text();
-    expect(response.status, stream).toBe(200);
-    const [sent] = upstream.mistral.requests as unknown as { body: { reasoning_effort: string; messages: { role: string; content: unknown }[] } }[];
-    expect(sent!.body.reasoning_effort).toBe("high");
-    expect(response.headers.get("x-turnpike-changes")?.includes(`reasoning.effort=${effort}->high`)).toBe(effort !== "high");
-    expect(stream).toContain('"type":"thinking"');
-    expect(stream).toContain('"signature_delta"');
-    expect(stream).toContain('"stop_reason":"end_turn"');
-    // Every word of the environment message arrives; the billing line does not.
-    expect(JSON.stringify(sent!.body.messages)).toContain("Working directory: /tmp/somewhere");
-    expect(JSON.stringify(sent!.body.messages)).not.toContain("billing-header");
-    await server.close();
-    await gateway.close();
-  });
+  test.each(["low", "medium", "high", "xhigh", "max"])(
+    "effort %s is fitted to what Mistral accepts, and thinking stays on",
+    async (effort) => {
+      const { gateway } = start();
+      const server = await serve(gateway);
+      upstream.mistral.next({ thinking: "Let me see.", text: "Hello." });
+      const response = await ask(server.url, claudeCodeBody("hello", effort));
+      const stream = await response.text();
+      expect(response.status, stream).toBe(200);
+      const [sent] = upstream.mistral.requests as unknown as {
+        body: { reasoning_effort: string; messages: { role: string; content: unknown }[] };
+      }[];
+      expect(sent!.body.reasoning_effort).toBe("high");
+      expect(response.headers.get("x-turnpike-changes")?.includes(`reasoning.effort=${effort}->high`)).toBe(
+        effort !== "high",
+      );
+      expect(stream).toContain('"type":"thinking"');
+      expect(stream).toContain('"signature_delta"');
+      expect(stream).toContain('"stop_reason":"end_turn"');
+      // Every word of the environment message arrives; the billing line does not.
+      expect(JSON.stringify(sent!.body.messages)).toContain("Working directory: /tmp/somewhere");
+      expect(JSON.stringify(sent!.body.messages)).not.toContain("billing-header");
+      await server.close();
+      await gateway.close();
+    },
+  );
 
   test("a tool loop with parallel calls, foreign ids and an image in a result is accepted by Mistral", async () => {
     const { gateway } = start();
@@ -118,7 +149,11 @@ describe("Claude Code → Turnpike → Mistral, capped per day, then llama-serve
         {
           role: "user",
           content: [
-            { type: "tool_result", tool_use_id: "toolu_01B", content: [{ type: "image", source: { type: "base64", media_type: "image/png", data: png } }] },
+            {
+              type: "tool_result",
+              tool_use_id: "toolu_01B",
+              content: [{ type: "image", source: { type: "base64", media_type: "image/png", data: png } }],
+            },
             { type: "tool_result", tool_use_id: "toolu_01A", content: "no such file", is_error: true },
             { type: "text", text: "<system-reminder>go on</system-reminder>" },
           ],
@@ -145,11 +180,25 @@ describe("Claude Code → Turnpike → Mistral, capped per day, then llama-serve
       chunkDelayMs: 1,
     }));
     const body = { ...claudeCodeBody("a long answer please"), max_tokens: 2_000 };
-    const spent = () => log.attempts().filter((a) => a.provider === "mistral" && a.outcome === "served").reduce((sum, a) => sum + Number(a.inputTokens) + Number(a.outputTokens), 0);
+    const spent = () =>
+      log
+        .attempts()
+        .filter((a) => a.provider === "mistral" && a.outcome === "served")
+        .reduce((sum, a) => sum + Number(a.inputTokens) + Number(a.outputTokens), 0);
 
     const answers = [];
     for (let round = 0; round < 2; round++) {
-      answers.push(...(await Promise.all(Array.from({ length: 50 }, () => ask(server.url, body).then(async (r) => ({ status: r.status, text: await r.text(), target: r.headers.get("x-turnpike-target") }))))));
+      answers.push(
+        ...(await Promise.all(
+          Array.from({ length: 50 }, () =>
+            ask(server.url, body).then(async (r) => ({
+              status: r.status,
+              text: await r.text(),
+              target: r.headers.get("x-turnpike-target"),
+            })),
+          ),
+        )),
+      );
     }
     expect(new Set(answers.map((a) => a.status))).toEqual(new Set([200]));
     expect(answers.every((a) => a.text.includes("message_stop"))).toBe(true);

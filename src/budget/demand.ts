@@ -16,7 +16,13 @@ export interface Demand {
  * Everything an attempt at a target has to reserve.
  * @throws GatewayError `budget_exceeded` when a money limit covers a target without a known price
  */
-export function demandsOf(limits: readonly CompiledLimit[], identity: Identity, target: Target, inputTokens: number, now: number): Demand[] {
+export function demandsOf(
+  limits: readonly CompiledLimit[],
+  identity: Identity,
+  target: Target,
+  inputTokens: number,
+  now: number,
+): Demand[] {
   const prospect = prospectOf(target, inputTokens);
   const demands: Demand[] = [];
   for (const limit of limits) {
@@ -30,11 +36,12 @@ export function demandsOf(limits: readonly CompiledLimit[], identity: Identity, 
           `Limit "${limit.name}" is in US dollars and the price of ${targetName(target)} is unknown. Set \`price\` on the provider`,
           {
             provider: target.providerName,
-            details: { limit: limit.name, unit, reason: "unknown_price", stop: limit.onExceeded === "deny" },
+            ladder: limit.onExceeded === "deny" ? "stop" : "next",
+            details: { limit: limit.name, unit, reason: "unknown_price" },
           },
         );
       }
-      for (const counter of limit.counters(unit, identity, target)) {
+      for (const counter of new Set(limit.counters(unit, identity, target))) {
         demands.push({ limit, unit, hold: { counter, ...span, ...cost, limit: amount } });
       }
     }
@@ -49,6 +56,7 @@ function prospectOf(target: Target, inputTokens: number): Prospect {
   return {
     inputTokens,
     inputNano,
-    nanoPerOutputToken: inputNano === null || withOutput === null ? null : Math.ceil((withOutput - inputNano) / 1_000_000),
+    nanoPerOutputToken:
+      inputNano === null || withOutput === null ? null : Math.ceil((withOutput - inputNano) / 1_000_000),
   };
 }

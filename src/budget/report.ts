@@ -31,7 +31,13 @@ const inUnit = (unit: Unit, amount: number) => (unit === "usd" ? amount / NANO :
 const figure = (unit: Unit, amount: number) =>
   unit === "usd" ? `$${(amount / NANO).toFixed(4)}` : amount.toLocaleString("en-US");
 
-export function shown(limit: CompiledLimit, unit: Unit, amount: number, state: CounterState, until: number): BudgetUsage {
+export function shown(
+  limit: CompiledLimit,
+  unit: Unit,
+  amount: number,
+  state: CounterState,
+  until: number,
+): BudgetUsage {
   return {
     limit: limit.name,
     unit,
@@ -44,7 +50,12 @@ export function shown(limit: CompiledLimit, unit: Unit, amount: number, state: C
 }
 
 /** The error of a spent budget, in words a user can act on. Of several, the one that opens last decides when. */
-export function refusal(demands: readonly Demand[], denied: Extract<ReserveResult, { ok: false }>["denied"], target: Target, now: number): GatewayError {
+export function refusal(
+  demands: readonly Demand[],
+  denied: Extract<ReserveResult, { ok: false }>["denied"],
+  target: Target,
+  now: number,
+): GatewayError {
   const state = denied.reduce((latest, each) => (each.until > latest.until ? each : latest));
   const { limit, unit, hold } = demands.find((each) => each.hold.counter === state.counter)!;
   const usage = shown(limit, unit, hold.limit ?? 0, state, hold.until);
@@ -59,7 +70,8 @@ export function refusal(demands: readonly Demand[], denied: Extract<ReserveResul
     provider: target.providerName,
     retryable: false,
     retryAfterSeconds: usage.resetsAt ? Math.max(1, Math.ceil((hold.until - now) / 1_000)) : undefined,
-    details: { ...usage, needed: inUnit(unit, state.needed), stop: denied.some((each) => stops(demands, each.counter)) },
+    details: { ...usage, needed: inUnit(unit, state.needed) },
+    ladder: denied.some((each) => stops(demands, each.counter)) ? "stop" : "next",
   });
 }
 
@@ -68,7 +80,11 @@ function stops(demands: readonly Demand[], counter: string): boolean {
 }
 
 /** `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers) of the counter that is nearest to its end. */
-export function rateLimitHeaders(demands: readonly Demand[], states: readonly CounterState[], now: number): Record<string, string> {
+export function rateLimitHeaders(
+  demands: readonly Demand[],
+  states: readonly CounterState[],
+  now: number,
+): Record<string, string> {
   let tightest: { demand: Demand; left: number } | undefined;
   for (const [index, demand] of demands.entries()) {
     const { limit } = demand.hold;

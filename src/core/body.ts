@@ -71,7 +71,8 @@ export class RequestBody {
     if (typeof model !== "string" || model === "") {
       throw new GatewayError("invalid_request", "`model` is required and must be a string", { param: "model" });
     }
-    if (model.length > 256) throw new GatewayError("model_not_found", "`model` is longer than 256 characters", { param: "model" });
+    if (model.length > 256)
+      throw new GatewayError("model_not_found", "`model` is longer than 256 characters", { param: "model" });
     return model;
   }
 

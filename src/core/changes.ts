@@ -2,8 +2,7 @@ import type { Change } from "./request.ts";
 
 /** `reasoning.effort=medium->high`; printable ASCII only, so that it fits into a header. */
 export function formatChange({ field, kind, from, to }: Change): string {
-  const change =
-    from === undefined ? (to === undefined ? kind : `${kind}->${to}`) : `${from}->${to ?? kind}`;
+  const change = from === undefined ? (to === undefined ? kind : `${kind}->${to}`) : `${from}->${to ?? kind}`;
   return `${field}=${change}`.replace(/[^\x20-\x7e]|[,\r\n]/g, "?").slice(0, 120);
 }
 

@@ -36,7 +36,7 @@ export interface CallerContext {
 /** Upstream stream → canonical events. A pure push machine; one per stream. */
 export interface StreamDecoder {
   feed(frame: RawFrame): StreamEvent[];
-  /** The bytes ended. Closes what is open; emits an `error` event if the upstream had not finished. */
+  /** The bytes ended. If the answer was finished, closes what is open; else emits an `error` event and leaves it open. */
   end(): StreamEvent[];
 }
 

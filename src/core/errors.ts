@@ -84,8 +84,12 @@ export interface GatewayErrorOptions {
   /** Name of the provider that answered. */
   provider?: string | undefined;
   upstream?: UpstreamAnswer | undefined;
-  /** Further machine-readable facts (for a budget: limit, used, resets at). Never a secret. */
+  /** Further machine-readable facts for the caller (for a budget: limit, used, resets at). Never a secret. */
   details?: Record<string, unknown> | undefined;
+  /** Whether the upstream may charge for what it had begun. @default false */
+  billable?: boolean | undefined;
+  /** What a router with further targets does: `next` where they may succeed, `stop` where they must not be tried. */
+  ladder?: "next" | "stop" | undefined;
   cause?: unknown;
 }
 
@@ -102,6 +106,8 @@ export class GatewayError extends Error {
   readonly provider: string | undefined;
   readonly upstream: UpstreamAnswer | undefined;
   readonly details: Record<string, unknown> | undefined;
+  readonly billable: boolean;
+  readonly ladder: "next" | "stop" | undefined;
 
   constructor(code: ErrorCode, message: string, options: GatewayErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -114,6 +120,8 @@ export class GatewayError extends Error {
     this.provider = options.provider;
     this.upstream = options.upstream;
     this.details = options.details;
+    this.billable = options.billable ?? false;
+    this.ladder = options.ladder;
     Object.defineProperty(this, MARK, { value: true });
   }
 }

@@ -19,6 +19,7 @@ export type StreamEvent =
   | { type: "tool-call-delta"; arguments: string; choice?: number }
   | { type: "tool-call-end"; choice?: number }
   | { type: "refusal-delta"; text: string; choice?: number }
+  /** At most once per choice, with all of them. */
   | { type: "logprobs"; value: unknown; choice?: number }
   /** A complete block that only one dialect knows. */
   | { type: "opaque"; part: OpaquePart; choice?: number }

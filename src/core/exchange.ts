@@ -2,8 +2,8 @@ import type { RequestBody } from "./body.ts";
 import type { Dialect, Operation } from "./dialect.ts";
 import { GatewayError, type GatewayErrorOptions } from "./errors.ts";
 import type { Target } from "./provider.ts";
-import type { Change, ChatRequest } from "./request.ts";
 import type { Reply } from "./reply.ts";
+import type { Change, ChatRequest } from "./request.ts";
 import type { Usage } from "./usage.ts";
 
 /** Who asks. Budgets, rules and the log see it. */
@@ -167,7 +167,12 @@ export class Exchange {
     this.winner = attempt;
     // A reply that a middleware made by itself has no upstream that could end it.
     if (!attempt.finished && reply.body.type === "json") {
-      attempt.finish({ ok: true, status: reply.status, billable: false, totalMs: performance.now() - attempt.startedAt });
+      attempt.finish({
+        ok: true,
+        status: reply.status,
+        billable: false,
+        totalMs: performance.now() - attempt.startedAt,
+      });
     }
     attempt.onFinish((outcome) => this.finish({ ...outcome, totalMs: performance.now() - this.startedAt }));
   }
@@ -201,10 +206,15 @@ export class Exchange {
     return this.#outcome;
   }
 
-  /** Ends with an error that was thrown before the answer began. `details.billable` tells that it may be charged. */
+  /** Ends with an error that was thrown before the answer began. Its `billable` tells whether it may be charged. */
   fail(error: GatewayError): void {
-    const billable = error.details?.billable === true;
-    this.finish({ ok: false, status: error.status, error, billable, totalMs: performance.now() - this.startedAt });
+    this.finish({
+      ok: false,
+      status: error.status,
+      error,
+      billable: error.billable,
+      totalMs: performance.now() - this.startedAt,
+    });
   }
 
   /** Called after each attempt of this exchange. */

@@ -40,7 +40,7 @@ export interface UpstreamResponse {
 
 /**
  * Carries one call to the upstream. Resolves with the head of the answer.
- * @throws GatewayError `upstream_unreachable` (`details.billable` tells whether the request had left), `upstream_timeout`,
+ * @throws GatewayError `upstream_unreachable` (`billable` tells whether the request had left), `upstream_timeout`,
  * `upstream_invalid` (redirect)
  */
 export type Transport = (call: UpstreamCall) => Promise<UpstreamResponse>;
@@ -99,6 +99,8 @@ export interface Capabilities {
   replayThinking?: "own" | "any" | "none";
   images?: boolean;
   documents?: boolean;
+  /** Documents by URL; absent: as `documents`. */
+  documentURLs?: boolean;
   audio?: boolean;
   /** Forced tool choice (`required`, a named tool). */
   forcedToolChoice?: boolean | "not-with-thinking";
@@ -134,9 +136,7 @@ export interface CapabilityRow extends Capabilities {
 }
 
 /** Price per million tokens in US dollars; `"free"` for self-hosted. */
-export type PriceOverride =
-  | "free"
-  | { input: number; output: number; cacheRead?: number; cacheWrite?: number };
+export type PriceOverride = "free" | { input: number; output: number; cacheRead?: number; cacheWrite?: number };
 
 /** Someone to send requests to. Made by a provider factory; named by its key in `providers`. */
 export interface Provider {

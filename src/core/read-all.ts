@@ -16,7 +16,12 @@ export function readAll(source: ByteSource, limit: number): Promise<Buffer> {
         }
         chunks.push(chunk);
       },
-      end: () => resolve(chunks.length === 1 ? Buffer.from(chunks[0]!.buffer, chunks[0]!.byteOffset, chunks[0]!.length) : Buffer.concat(chunks)),
+      end: () =>
+        resolve(
+          chunks.length === 1
+            ? Buffer.from(chunks[0]!.buffer, chunks[0]!.byteOffset, chunks[0]!.length)
+            : Buffer.concat(chunks),
+        ),
       error: reject,
     });
   });

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import type { BudgetUsage } from "../budget/report.ts";
 import { estimateInput } from "../budget/estimate.ts";
+import type { BudgetUsage } from "../budget/report.ts";
 import { RequestBody } from "../core/body.ts";
 import type { Dialect, ModelInfo, Operation } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
@@ -21,10 +21,18 @@ import { type ChunkStream, readStream } from "./in-process.ts";
 const gatewayOptions = z.strictObject({
   providers: z.record(
     z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "a name of letters, digits, dot, dash and underscore"),
-    z.custom<Provider>((provider) => typeof (provider as Provider | undefined)?.send === "function", "a provider, for example mistral()"),
+    z.custom<Provider>(
+      (provider) => typeof (provider as Provider | undefined)?.send === "function",
+      "a provider, for example mistral()",
+    ),
   ),
   use: z
-    .array(z.custom<Middleware>((middleware) => typeof middleware === "function", "a middleware function, for example router()"))
+    .array(
+      z.custom<Middleware>(
+        (middleware) => typeof middleware === "function",
+        "a middleware function, for example router()",
+      ),
+    )
     .optional(),
   timeoutMs: z.int().positive().optional(),
   now: z.custom<() => number>((now) => typeof now === "function", "a function that returns epoch ms").optional(),
@@ -157,7 +165,12 @@ export function createGateway(given: GatewayOptions): Gateway {
       const reply = await run(exchange);
       // A middleware that answers without a target (a cache) ends the exchange here.
       if (!exchange.winner && reply.body.type === "json") {
-        exchange.finish({ ok: true, status: reply.status, billable: false, totalMs: performance.now() - exchange.startedAt });
+        exchange.finish({
+          ok: true,
+          status: reply.status,
+          billable: false,
+          totalMs: performance.now() - exchange.startedAt,
+        });
       }
       return reply;
     } catch (error) {
@@ -184,7 +197,8 @@ export function createGateway(given: GatewayOptions): Gateway {
       identity: as,
       timeoutMs,
     });
-    const abort = () => exchange.abort(new GatewayError("client_closed", "The caller aborted", { cause: signal?.reason }));
+    const abort = () =>
+      exchange.abort(new GatewayError("client_closed", "The caller aborted", { cause: signal?.reason }));
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { once: true });
     exchange.onFinish(() => signal?.removeEventListener("abort", abort));
@@ -193,8 +207,10 @@ export function createGateway(given: GatewayOptions): Gateway {
   }
 
   const gateway: Gateway = {
-    completion: ((request: JsonObject, options?: CallOptions) => call(openaiChat, request, options)) as Gateway["completion"],
-    messages: ((request: JsonObject, options?: CallOptions) => call(anthropicMessages, request, options)) as Gateway["messages"],
+    completion: ((request: JsonObject, options?: CallOptions) =>
+      call(openaiChat, request, options)) as Gateway["completion"],
+    messages: ((request: JsonObject, options?: CallOptions) =>
+      call(anthropicMessages, request, options)) as Gateway["messages"],
     async fetch(request) {
       fetchHandler ??= (await import("../http/fetch-handler.ts")).toFetchHandler(gateway);
       return fetchHandler(request);
@@ -208,7 +224,8 @@ export function createGateway(given: GatewayOptions): Gateway {
       closing = true;
       if (running.size > 0) {
         const patience = setTimeout(() => {
-          for (const exchange of running) exchange.abort(new GatewayError("shutting_down", "The gateway is shutting down"));
+          for (const exchange of running)
+            exchange.abort(new GatewayError("shutting_down", "The gateway is shutting down"));
           setTimeout(() => drained?.(), 1_000).unref();
         }, drainMs);
         await new Promise<void>((resolve) => {
@@ -268,7 +285,8 @@ function listModels(providers: ReadonlyMap<string, Provider>, stack: readonly Mi
   const add = (id: string, ownedBy: string) => {
     if (!models.has(id)) models.set(id, { id, displayName: id, ownedBy });
   };
-  for (const middleware of stack) for (const { id, ownedBy } of middleware.models?.() ?? []) add(id, ownedBy ?? "turnpike");
+  for (const middleware of stack)
+    for (const { id, ownedBy } of middleware.models?.() ?? []) add(id, ownedBy ?? "turnpike");
   for (const [name, provider] of providers) for (const model of provider.models) add(`${name}/${model}`, name);
   return [...models.values()];
 }

@@ -84,7 +84,10 @@ export function readStream<T>(source: StreamSource, exchange: Exchange): ChunkSt
             }
           }
           if (ended) {
-            if (failure !== undefined) throw isGatewayError(failure) ? failure : exchange.upstreamError("upstream_invalid", "The upstream's stream is not valid", { cause: failure });
+            if (failure !== undefined)
+              throw isGatewayError(failure)
+                ? failure
+                : exchange.upstreamError("upstream_invalid", "The upstream's stream is not valid", { cause: failure });
             return;
           }
           await new Promise<void>((resolve) => {

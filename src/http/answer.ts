@@ -74,19 +74,27 @@ function answerHeaders(exchange: Exchange): Record<string, string> {
     headers["x-turnpike-target"] = headerText(targetName(winner.target));
     if (winner.changes.length > 0) headers["x-turnpike-changes"] = formatChanges(winner.changes);
     const cost = winner.finished?.costNanoUsd;
-    if (typeof cost === "number") headers["x-turnpike-cost-usd"] = (cost / 1e9).toFixed(9).replace(/0+$/, "").replace(/\.$/, "");
+    if (typeof cost === "number")
+      headers["x-turnpike-cost-usd"] = (cost / 1e9).toFixed(9).replace(/0+$/, "").replace(/\.$/, "");
     const upstream = winner.finished?.totalMs ?? winner.finished?.firstTokenMs;
-    if (upstream !== undefined) headers["x-turnpike-overhead-ms"] = Math.max(0, performance.now() - startedAt - upstream).toFixed(2);
+    if (upstream !== undefined)
+      headers["x-turnpike-overhead-ms"] = Math.max(0, performance.now() - startedAt - upstream).toFixed(2);
   }
   const refused = attempts.find((attempt) => attempt.outcome.error?.code === "budget_exceeded");
-  if (winner && refused) headers["x-turnpike-redirected"] = headerText(`budget:${refused.outcome.error?.details?.limit}`);
+  if (winner && refused)
+    headers["x-turnpike-redirected"] = headerText(`budget:${refused.outcome.error?.details?.limit}`);
   return headers;
 }
 
 const headerText = (text: string) => text.replace(/[^\x20-\x7e]/g, "?").slice(0, 200);
 
 /** Every error in the caller's own envelope, with the hints that its SDK obeys. */
-export function errorAnswer(error: GatewayError, dialect: Dialect, requestId: string, extra: Record<string, string>): Answer {
+export function errorAnswer(
+  error: GatewayError,
+  dialect: Dialect,
+  requestId: string,
+  extra: Record<string, string>,
+): Answer {
   const headers: Record<string, string> = {
     ...extra,
     "x-request-id": requestId,
@@ -97,22 +105,36 @@ export function errorAnswer(error: GatewayError, dialect: Dialect, requestId: st
   if (error.retryAfterSeconds !== undefined) headers["retry-after"] = String(error.retryAfterSeconds);
   const { upstream } = error;
   // The upstream's own words, which clients of the dialect know how to recover from.
-  if (upstream && upstream.dialect === dialect.id && upstream.body.length > 0 && upstream.contentType?.includes("json")) {
+  if (
+    upstream &&
+    upstream.dialect === dialect.id &&
+    upstream.body.length > 0 &&
+    upstream.contentType?.includes("json")
+  ) {
     return { status: upstream.status, headers, body: new JsonBody({ bytes: upstream.body }) };
   }
   const { status, body } = dialect.encodeError(error, requestId);
   return { status, headers, body: new JsonBody({ value: body }) };
 }
 
-async function answerOwn(gateway: Gateway, route: "health" | "ready" | "me", headers: IncomingRequest["headers"]): Promise<Answer> {
+async function answerOwn(
+  gateway: Gateway,
+  route: "health" | "ready" | "me",
+  headers: IncomingRequest["headers"],
+): Promise<Answer> {
   if (route !== "me") return { status: 200, headers: {}, body: new JsonBody({ value: { status: "ok" } }) };
   const identity = await gateway.identify(headers);
-  return { status: 200, headers: { "cache-control": "no-store" }, body: new JsonBody({ value: { identity, limits: await gateway.usage(identity) } }) };
+  return {
+    status: 200,
+    headers: { "cache-control": "no-store" },
+    body: new JsonBody({ value: { identity, limits: await gateway.usage(identity) } }),
+  };
 }
 
 function answerModels(gateway: Gateway, dialect: Dialect, id: string | undefined): Answer {
   const models = gateway.models();
-  if (id === undefined) return { status: 200, headers: {}, body: new JsonBody({ value: dialect.encodeModels(models, false) }) };
+  if (id === undefined)
+    return { status: 200, headers: {}, body: new JsonBody({ value: dialect.encodeModels(models, false) }) };
   const model = models.find((each) => each.id === id);
   if (!model) throw new GatewayError("model_not_found", `model: ${id.slice(0, 256)}`, { param: "model" });
   return { status: 200, headers: {}, body: new JsonBody({ value: dialect.encodeModels([model], true) }) };

@@ -14,7 +14,8 @@ export function toFetchHandler(gateway: Gateway): (request: Request) => Promise<
   return async (request) => {
     const headers: Record<string, string> = Object.fromEntries(request.headers);
     const found = route({ method: request.method, path: new URL(request.url).pathname, headers });
-    if (!found) return toResponse(errorAnswer(new GatewayError("not_found", "No such path"), gateway.dialects[0]!, newId(), {}));
+    if (!found)
+      return toResponse(errorAnswer(new GatewayError("not_found", "No such path"), gateway.dialects[0]!, newId(), {}));
     let exchange: Exchange | undefined;
     const abort = () => exchange?.abort(new GatewayError("client_closed", "The caller aborted"));
     request.signal.addEventListener("abort", abort, { once: true });
@@ -23,7 +24,8 @@ export function toFetchHandler(gateway: Gateway): (request: Request) => Promise<
       headers,
       body: async () => {
         const bytes = Buffer.from(await request.arrayBuffer());
-        if (bytes.length > MAX_BODY_BYTES) throw new GatewayError("request_too_large", `The request body is larger than ${MAX_BODY_BYTES} bytes`);
+        if (bytes.length > MAX_BODY_BYTES)
+          throw new GatewayError("request_too_large", `The request body is larger than ${MAX_BODY_BYTES} bytes`);
         return { bytes };
       },
       onExchange: (started) => {
@@ -39,7 +41,10 @@ export function toFetchHandler(gateway: Gateway): (request: Request) => Promise<
 function toResponse({ status, headers, body, exchange }: Answer): Response {
   if (!body) return new Response(null, { status, headers });
   if (body.type === "json") {
-    return new Response(body.bytes as Uint8Array<ArrayBuffer>, { status, headers: { ...headers, "content-type": "application/json" } });
+    return new Response(body.bytes as Uint8Array<ArrayBuffer>, {
+      status,
+      headers: { ...headers, "content-type": "application/json" },
+    });
   }
   return new Response(webStream(body.source, exchange!), {
     status,
@@ -52,7 +57,10 @@ function webStream(source: StreamSource, exchange: Exchange): ReadableStream<Uin
   let asleep = () => {};
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      const state = { lastWrite: performance.now(), ping: () => controller.enqueue(encoder.encode(exchange.dialect.ping)) };
+      const state = {
+        lastWrite: performance.now(),
+        ping: () => controller.enqueue(encoder.encode(exchange.dialect.ping)),
+      };
       asleep = keepAwake(state);
       const write = (chunk: Uint8Array) => {
         state.lastWrite = performance.now();

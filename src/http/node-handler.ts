@@ -92,12 +92,16 @@ function repeatedHeader(raw: readonly string[]): string | undefined {
   return undefined;
 }
 
-async function readBody(request: IncomingMessage & { body?: unknown }, limit: number): Promise<{ bytes: Buffer } | { json: Record<string, unknown> }> {
+async function readBody(
+  request: IncomingMessage & { body?: unknown },
+  limit: number,
+): Promise<{ bytes: Buffer } | { json: Record<string, unknown> }> {
   const parsed = request.body;
   if (Buffer.isBuffer(parsed)) return { bytes: parsed };
   if (typeof parsed === "string") return { bytes: Buffer.from(parsed) };
   if (isObject(parsed) && request.readableEnded) return { json: parsed };
-  if (parsed !== undefined && request.readableEnded) throw new GatewayError("invalid_request", "The request body must be a JSON object");
+  if (parsed !== undefined && request.readableEnded)
+    throw new GatewayError("invalid_request", "The request body must be a JSON object");
   if (Number(request.headers["content-length"] ?? 0) > limit) {
     throw new GatewayError("request_too_large", `The request body is larger than ${limit} bytes`);
   }

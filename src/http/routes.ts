@@ -51,12 +51,19 @@ export function routeTable(dialects: readonly Dialect[]): (line: RequestLine) =>
     }
     const fits = patterns.filter(
       ({ start, end, route }) =>
-        route.method === method && path.length > start.length + end.length && path.startsWith(start) && path.endsWith(end),
+        route.method === method &&
+        path.length > start.length + end.length &&
+        path.startsWith(start) &&
+        path.endsWith(end),
     );
     if (fits.length === 0) return undefined;
     const { start, end, route, dialect } = preferred(fits, headers);
     try {
-      return { dialect, operation: route.operation, model: decodeURIComponent(path.slice(start.length, path.length - end.length)) };
+      return {
+        dialect,
+        operation: route.operation,
+        model: decodeURIComponent(path.slice(start.length, path.length - end.length)),
+      };
     } catch {
       return undefined;
     }
@@ -65,5 +72,9 @@ export function routeTable(dialects: readonly Dialect[]): (line: RequestLine) =>
 
 function preferred<T extends { dialect: Dialect }>(fits: readonly T[], headers: RequestLine["headers"]): T {
   if (fits.length === 1) return fits[0]!;
-  return fits.find(({ dialect }) => dialect.forwardHeaders.some((name) => name.endsWith("-version") && headers[name] !== undefined)) ?? fits[0]!;
+  return (
+    fits.find(({ dialect }) =>
+      dialect.forwardHeaders.some((name) => name.endsWith("-version") && headers[name] !== undefined),
+    ) ?? fits[0]!
+  );
 }

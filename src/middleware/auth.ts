@@ -16,7 +16,9 @@ const keyOptions = z
     team: z.string().optional(),
     tags: z.array(z.string()).optional(),
   })
-  .refine((key) => (key.hash === undefined) !== (key.key === undefined), { error: "a key needs either `hash` or `key`" });
+  .refine((key) => (key.hash === undefined) !== (key.key === undefined), {
+    error: "a key needs either `hash` or `key`",
+  });
 
 export const authFileOptions = z.strictObject({ keys: z.array(keyOptions).min(1) });
 const authOptions = z.strictObject({
@@ -65,7 +67,8 @@ export function auth(given: AuthOptions): Middleware {
     return identity;
   }
 
-  const missing = () => new GatewayError("unauthenticated", "No API key: send `Authorization: Bearer …` or `x-api-key`");
+  const missing = () =>
+    new GatewayError("unauthenticated", "No API key: send `Authorization: Bearer …` or `x-api-key`");
 
   return defineMiddleware(
     {

@@ -1,10 +1,16 @@
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
-import { boundInput } from "../budget/estimate.ts";
 import { demandsOf } from "../budget/demand.ts";
+import { boundInput } from "../budget/estimate.ts";
 import { type CompiledLimit, compileLimit, limitOptions, type Unit } from "../budget/limits.ts";
 import { type BudgetUsage, rateLimitHeaders, refusal, shown } from "../budget/report.ts";
-import { type BudgetStore, type CounterState, type Hold, ReservationLost, type ReserveResult } from "../core/budget-store.ts";
+import {
+  type BudgetStore,
+  type CounterState,
+  type Hold,
+  ReservationLost,
+  type ReserveResult,
+} from "../core/budget-store.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Exchange, Identity, Outcome } from "../core/exchange.ts";
 import { defineMiddleware, type GatewayPlan, type Middleware, type Next } from "../core/middleware.ts";
@@ -20,7 +26,11 @@ export const budgetFileOptions = z.strictObject({
     .default("typical")
     .describe("How input is counted before the call: near the truth, or never below it (text only)."),
   defaultMaxTokens: z.int().positive().default(4_096).describe("Bound on the output where caller and model name none."),
-  minGrant: z.int().positive().default(1_024).describe("Fewest output tokens worth asking for; less is a spent budget."),
+  minGrant: z
+    .int()
+    .positive()
+    .default(1_024)
+    .describe("Fewest output tokens worth asking for; less is a spent budget."),
   maxShare: z
     .number()
     .gt(0)
@@ -32,8 +42,14 @@ export const budgetFileOptions = z.strictObject({
 });
 
 const budgetOptions = budgetFileOptions.extend({
-  store: z.custom<BudgetStore>((store) => typeof (store as BudgetStore | undefined)?.reserve === "function", "a BudgetStore, for example sqliteStore(\"turnpike.db\")"),
-  estimate: z.union([budgetFileOptions.shape.estimate, z.custom<(exchange: Exchange) => number>((f) => typeof f === "function")]),
+  store: z.custom<BudgetStore>(
+    (store) => typeof (store as BudgetStore | undefined)?.reserve === "function",
+    'a BudgetStore, for example sqliteStore("turnpike.db")',
+  ),
+  estimate: z.union([
+    budgetFileOptions.shape.estimate,
+    z.custom<(exchange: Exchange) => number>((f) => typeof f === "function"),
+  ]),
 });
 
 export type BudgetOptions = z.input<typeof budgetOptions>;
@@ -125,10 +141,14 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
       later(() => store.release(id));
       const strict = covering.find((limit) => limit.onStoreError === "deny");
       if (strict) {
-        throw new GatewayError("budget_unavailable", `The budget store cannot be reached, and limit "${strict.name}" refuses then`, {
-          provider: target.providerName,
-          cause: error,
-        });
+        throw new GatewayError(
+          "budget_unavailable",
+          `The budget store cannot be reached, and limit "${strict.name}" refuses then`,
+          {
+            provider: target.providerName,
+            cause: error,
+          },
+        );
       }
       return next(exchange);
     }
@@ -178,7 +198,10 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     if (!(answer instanceof Promise)) return answer;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${options.storeTimeoutMs} ms`)), options.storeTimeoutMs);
+      timer = setTimeout(
+        () => reject(new Error(`no answer within ${options.storeTimeoutMs} ms`)),
+        options.storeTimeoutMs,
+      );
     });
     try {
       return await Promise.race([answer, late]);
@@ -209,7 +232,9 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
       entry.renewedAt = time;
       const lost = (error: unknown) => {
         if (error instanceof ReservationLost || (error as { code?: string }).code === "reservation_lost") {
-          entry.exchange.abort(new GatewayError("budget_unavailable", "The budget reservation was lost while the answer ran"));
+          entry.exchange.abort(
+            new GatewayError("budget_unavailable", "The budget reservation was lost while the answer ran"),
+          );
         }
       };
       try {
@@ -235,12 +260,16 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
         const span = limit.span(time);
         for (const { unit, amount } of limit.amounts) {
           const counters = limit.counters(unit, identity, target);
-          const states = await store.usage(counters.map((counter) => ({ counter, from: span.from, bucket: span.bucket, step: span.step })));
+          const states = await store.usage(
+            counters.map((counter) => ({ counter, from: span.from, bucket: span.bucket, step: span.step })),
+          );
           for (const state of states) out.push(shown(limit, unit, amount, state, span.until));
         }
       }
     }
-    return out.filter((entry, index) => out.findIndex((other) => JSON.stringify(other) === JSON.stringify(entry)) === index);
+    return out.filter(
+      (entry, index) => out.findIndex((other) => JSON.stringify(other) === JSON.stringify(entry)) === index,
+    );
   }
 
   const middleware = defineMiddleware(
@@ -270,7 +299,8 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 }
 
 function checkedCount(count: number): number {
-  if (!Number.isFinite(count) || count < 0) throw new GatewayError("internal", "budget: `estimate` must return a count ≥ 0");
+  if (!Number.isFinite(count) || count < 0)
+    throw new GatewayError("internal", "budget: `estimate` must return a count ≥ 0");
   return Math.ceil(count);
 }
 
@@ -299,7 +329,10 @@ function outputOf(exchange: Exchange, target: Target, fallback: number): { asked
     asked = Math.min(asked ?? Number.MAX_SAFE_INTEGER, value as number);
   }
   const capabilities = target.provider.capabilities(target.model);
-  const bound = Math.min(asked ?? capabilities.defaultMaxTokens ?? fallback, capabilities.maxOutputTokens ?? Number.MAX_SAFE_INTEGER);
+  const bound = Math.min(
+    asked ?? capabilities.defaultMaxTokens ?? fallback,
+    capabilities.maxOutputTokens ?? Number.MAX_SAFE_INTEGER,
+  );
   const n = body.member("n");
   if (n !== undefined && n !== null && (!Number.isSafeInteger(n) || (n as number) < 1 || (n as number) > 128)) {
     throw new GatewayError("invalid_request", "`n` must be a whole number from 1 to 128", { param: "n" });

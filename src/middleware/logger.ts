@@ -1,11 +1,16 @@
 import { z } from "zod";
+import { formatChange } from "../core/changes.ts";
 import type { ErrorCode, GatewayError } from "../core/errors.ts";
 import type { AttemptRecord, Exchange, Outcome } from "../core/exchange.ts";
 import { defineMiddleware, type Middleware } from "../core/middleware.ts";
-import { formatChange } from "../core/changes.ts";
 
 /** Errors by which the gateway itself kept a request from its target. */
-const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["budget_exceeded", "budget_unavailable", "no_target", "no_compliant_target"]);
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "budget_exceeded",
+  "budget_unavailable",
+  "no_target",
+  "no_compliant_target",
+]);
 
 /** Any pino-shaped logger: pino, bunyan, Fastify's `log`. */
 export interface LogSink {
@@ -14,7 +19,12 @@ export interface LogSink {
 }
 
 const loggerOptions = z.strictObject({
-  to: z.custom<LogSink>((sink) => typeof (sink as LogSink | undefined)?.info === "function", "a logger with info() and warn()").optional(),
+  to: z
+    .custom<LogSink>(
+      (sink) => typeof (sink as LogSink | undefined)?.info === "function",
+      "a logger with info() and warn()",
+    )
+    .optional(),
   format: z.enum(["auto", "pretty", "json"]).default("auto").describe("Of the built-in console logger."),
 });
 
@@ -37,7 +47,9 @@ export function logger(given: LoggerOptions = {}): Middleware {
     }
   };
   return defineMiddleware({ id: "logger" }, (exchange, next) => {
-    exchange.onAttempt((record) => write(record.outcome.ok ? "info" : "warn", attemptFields(exchange, record), "attempt"));
+    exchange.onAttempt((record) =>
+      write(record.outcome.ok ? "info" : "warn", attemptFields(exchange, record), "attempt"),
+    );
     exchange.onFinish((outcome) => write(outcome.ok ? "info" : "warn", requestFields(exchange, outcome), "request"));
     return next(exchange);
   });
@@ -80,7 +92,13 @@ function requestFields(exchange: Exchange, outcome: Outcome) {
 function outcomeFields(outcome: Outcome) {
   const { usage, error, costNanoUsd } = outcome;
   return {
-    outcome: outcome.ok ? "served" : outcome.aborted ? "aborted" : REFUSALS.has(outcome.error?.code ?? "internal") ? "refused" : "failed",
+    outcome: outcome.ok
+      ? "served"
+      : outcome.aborted
+        ? "aborted"
+        : REFUSALS.has(outcome.error?.code ?? "internal")
+          ? "refused"
+          : "failed",
     status: outcome.status,
     ...(error && errorFields(error)),
     ...(usage && {
@@ -102,7 +120,8 @@ function errorFields(error: GatewayError) {
     code: error.code,
     reason: clean(redact(error.message)),
     ...(error.upstreamCode && { upstreamCode: clean(error.upstreamCode) }),
-    ...(error.code === "internal" && error.cause instanceof Error && { cause: clean(redact(error.cause.stack ?? error.cause.message), 2_000) }),
+    ...(error.code === "internal" &&
+      error.cause instanceof Error && { cause: clean(redact(error.cause.stack ?? error.cause.message), 2_000) }),
   };
 }
 
@@ -123,7 +142,9 @@ function redact(text: string): string {
 function consoleSink(format: "auto" | "pretty" | "json"): LogSink {
   const pretty = format === "pretty" || (format === "auto" && process.stderr.isTTY === true);
   const line = (level: string) => (record: object, message: string) => {
-    const text = pretty ? prettyLine(level, record as Record<string, unknown>) : JSON.stringify({ level, time: new Date().toISOString(), msg: message, ...record });
+    const text = pretty
+      ? prettyLine(level, record as Record<string, unknown>)
+      : JSON.stringify({ level, time: new Date().toISOString(), msg: message, ...record });
     process.stderr.write(`${text}\n`);
   };
   return { info: line("info"), warn: line("warn") };

@@ -32,7 +32,11 @@ export const routerOptions = z.strictObject({
     .max(10)
     .default(2)
     .describe("Further tries at the last target of a list, after errors that may pass by themselves."),
-  maxRetryAfterMs: z.int().min(0).default(2_000).describe("A longer `Retry-After` of an upstream is left to the caller."),
+  maxRetryAfterMs: z
+    .int()
+    .min(0)
+    .default(2_000)
+    .describe("A longer `Retry-After` of an upstream is left to the caller."),
 });
 
 export type RouterOptions = z.input<typeof routerOptions>;
@@ -118,7 +122,12 @@ export function router(given: RouterOptions = {}): Middleware {
       shouldRetry: ({ error }) => {
         const failure = toGatewayError(error);
         const wait = (failure.retryAfterSeconds ?? 0) * 1_000;
-        return failure.retryable && !exchange.aborted && failure.code !== "budget_unavailable" && wait <= options.maxRetryAfterMs;
+        return (
+          failure.retryable &&
+          !exchange.aborted &&
+          failure.code !== "budget_unavailable" &&
+          wait <= options.maxRetryAfterMs
+        );
       },
       onFailedAttempt: ({ error, retriesLeft }) => {
         const wait = toGatewayError(error).retryAfterSeconds ?? 0;
@@ -162,7 +171,10 @@ export function router(given: RouterOptions = {}): Middleware {
 function compileRule(rule: z.output<typeof routerOptions>["rules"][number], index: number): Rule {
   const { model, key, user, team, tag } = rule.match;
   const checks: ((exchange: Exchange) => boolean)[] = [];
-  const add = (patterns: string | string[] | undefined, value: (exchange: Exchange) => readonly (string | undefined)[]) => {
+  const add = (
+    patterns: string | string[] | undefined,
+    value: (exchange: Exchange) => readonly (string | undefined)[],
+  ) => {
     if (patterns === undefined) return;
     const matches = anyGlob(patterns);
     checks.push((exchange) => value(exchange).some((each) => each !== undefined && matches(each)));
@@ -230,8 +242,8 @@ function aliases(rules: z.output<typeof routerOptions>["rules"], plan: GatewayPl
 
 /** Nothing another target could mend. */
 function isFinal(error: GatewayError): boolean {
-  if (error.details?.stop === true) return true;
-  return CALLERS_FAULT.has(error.code) && error.details?.fitted !== true;
+  if (error.ladder) return error.ladder === "stop";
+  return CALLERS_FAULT.has(error.code);
 }
 
 /** One error for the whole ladder: the last target's status, which is what a client can act on, and every reason. */
@@ -248,7 +260,11 @@ function oneError(failures: readonly { target: Target; error: GatewayError }[]):
     provider: last.provider,
     details: {
       ...last.details,
-      attempts: failures.map(({ target, error }) => ({ target: targetName(target), code: error.code, message: error.message })),
+      attempts: failures.map(({ target, error }) => ({
+        target: targetName(target),
+        code: error.code,
+        message: error.message,
+      })),
     },
     cause: last,
   });

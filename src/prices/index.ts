@@ -21,12 +21,19 @@ export function priceOf(target: Target, usage: Usage, responseModel?: string): n
     const plain = Math.max(0, usage.inputTokens - usage.cacheReadTokens - usage.cacheWriteTokens);
     // USD per million tokens is nano-dollars per thousandth token: × 1,000.
     const nano =
-      1_000 * (plain * input + usage.cacheReadTokens * cacheRead + usage.cacheWriteTokens * cacheWrite + usage.outputTokens * output);
+      1_000 *
+      (plain * input +
+        usage.cacheReadTokens * cacheRead +
+        usage.cacheWriteTokens * cacheWrite +
+        usage.outputTokens * output);
     return Math.ceil(nano - 1e-3);
   }
   const providerId = target.provider.priceId;
   if (!providerId) return null;
-  return listed(providerId, responseModel ?? target.model, usage) ?? (responseModel ? listed(providerId, target.model, usage) : null);
+  return (
+    listed(providerId, responseModel ?? target.model, usage) ??
+    (responseModel ? listed(providerId, target.model, usage) : null)
+  );
 }
 
 function overrideFor(target: Target): PriceOverride | undefined {
@@ -45,7 +52,10 @@ function listed(providerId: string, model: string, usage: Usage): number | null 
       {
         input_tokens: usage.inputTokens,
         cache_read_tokens: Math.min(usage.cacheReadTokens, usage.inputTokens),
-        cache_write_tokens: Math.min(usage.cacheWriteTokens, usage.inputTokens - Math.min(usage.cacheReadTokens, usage.inputTokens)),
+        cache_write_tokens: Math.min(
+          usage.cacheWriteTokens,
+          usage.inputTokens - Math.min(usage.cacheReadTokens, usage.inputTokens),
+        ),
         output_tokens: usage.outputTokens,
       },
       model,

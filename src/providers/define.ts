@@ -26,8 +26,15 @@ const priceOverride = z.union([
 
 /** What a configuration file may say of any provider. Strict: an unknown key is an error that names its path. */
 export const providerOptions = z.strictObject({
-  apiKey: z.string().min(1).optional().describe("Key of the upstream. Default: the provider's usual environment variable."),
-  baseURL: z.url({ protocol: /^https?$/ }).optional().describe("Address with its version segment: https://api.mistral.ai/v1"),
+  apiKey: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Key of the upstream. Default: the provider's usual environment variable."),
+  baseURL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe("Address with its version segment: https://api.mistral.ai/v1"),
   headers: z.record(z.string(), z.string()).optional().describe("Sent with every call."),
   operations: z
     .array(z.enum(["chat", "chat.stream", "count-tokens"]))
@@ -67,7 +74,10 @@ export interface AuthScheme {
   headers(apiKey: string): Record<string, string>;
 }
 
-export const bearer = (env?: string): AuthScheme => ({ ...(env && { env }), headers: (key) => ({ authorization: `Bearer ${key}` }) });
+export const bearer = (env?: string): AuthScheme => ({
+  ...(env && { env }),
+  headers: (key) => ({ authorization: `Bearer ${key}` }),
+});
 export const keyHeader = (name: string, env: string): AuthScheme => ({ env, headers: (key) => ({ [name]: key }) });
 
 /** A provider as data. One small file each; everything a vendor does differently is in here. */

@@ -1,7 +1,8 @@
 /** Providers: who to send requests to. Each is one small file; `defineProvider` makes your own. */
+
+export { anthropic } from "./anthropic.ts";
 export type { ProviderFactory, ProviderOptions, ProviderSpec } from "./define.ts";
 export { bearer, defineProvider, keyHeader } from "./define.ts";
-export { anthropic } from "./anthropic.ts";
 export { mistral } from "./mistral.ts";
 export { openai } from "./openai.ts";
 export { openaiCompatible } from "./openai-compatible.ts";

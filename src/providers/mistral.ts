@@ -34,7 +34,8 @@ const capabilities: readonly CapabilityRow[] = [
     source: ["M-SPEC", "M-COMMON", "CAT-M", "ECA-231", "ECA-233", "FX-P"],
   },
   {
-    match: /^(mistral-(small-(latest|2603)|medium(-latest|-2604|-3|-3[.-]5)?$)|magistral-.*-latest|mistral-vibe-cli|labs-leanstral|(zai-)?glm-5-2$)/,
+    match:
+      /^(mistral-(small-(latest|2603)|medium(-latest|-2604|-3|-3[.-]5)?$)|magistral-.*-latest|mistral-vibe-cli|labs-leanstral|(zai-)?glm-5-2$)/,
     reasoning: ON_OFF,
     replayThinking: "own",
     source: ["CAT-M", "M-DOC", "MODELS-1986"],
@@ -86,6 +87,9 @@ export const mistral = defineProvider({
     sessionField: "prompt_cache_key",
     toolName: true,
     prefix: true,
+    names: false,
+    refusal: "text",
+    audio: "base64",
     strictTools: "when-true",
     emptyToolResult: "(no output)",
     parametersRequired: true,

@@ -16,6 +16,7 @@ const capabilities: readonly CapabilityRow[] = [
     reasoning: false,
     replayThinking: "none",
     documents: true,
+    documentURLs: false,
     source: ["O-SDK", "CAT-O"],
   },
   {
@@ -36,7 +37,12 @@ const capabilities: readonly CapabilityRow[] = [
     reasoning: { levels: ["low", "medium", "high", "xhigh", "max"], off: "none" },
     source: ["CAT-O"],
   },
-  { match: /^o\d/, reasoning: { levels: ["low", "medium", "high"], off: "never" }, parameters: { stop: false }, source: ["O-SDK"] },
+  {
+    match: /^o\d/,
+    reasoning: { levels: ["low", "medium", "high"], off: "never" },
+    parameters: { stop: false },
+    source: ["O-SDK"],
+  },
 ];
 
 /** OpenAI, Chat Completions. */

@@ -30,7 +30,9 @@ interface ChatBody {
 }
 
 const simulate: Transport = async (call: UpstreamCall) => {
-  const body = JSON.parse(typeof call.body === "string" ? call.body : Buffer.from(call.body ?? "{}").toString("utf8")) as ChatBody;
+  const body = JSON.parse(
+    typeof call.body === "string" ? call.body : Buffer.from(call.body ?? "{}").toString("utf8"),
+  ) as ChatBody;
   const answer = compose(body);
   const payload = body.stream ? streamOf(answer) : [JSON.stringify(whole(answer))];
   return {
@@ -53,14 +55,18 @@ function compose(body: ChatBody): Simulated {
   const messages = body.messages ?? [];
   const last = messages.at(-1);
   const said = textOf(messages.findLast((message) => message.role === "user")?.content).trim();
-  const tool = last?.role === "tool" ? undefined : body.tools?.find(({ function: f }) => f?.name && said.includes(f.name))?.function;
+  const tool =
+    last?.role === "tool"
+      ? undefined
+      : body.tools?.find(({ function: f }) => f?.name && said.includes(f.name))?.function;
   const quoted = said.length > 120 ? `${said.slice(0, 120)}…` : said;
   let text =
     last?.role === "tool"
       ? `[simulated] The tool answered: ${textOf(last.content).slice(0, 200)}`
       : `[simulated] You said: "${quoted}". No model was asked: set MISTRAL_API_KEY, ANTHROPIC_API_KEY or OPENAI_API_KEY, or start llama-server, for real answers.`;
   if (tool) text = "";
-  const thinking = body.reasoning_effort && body.reasoning_effort !== "none" ? "[simulated] Let me think about that." : undefined;
+  const thinking =
+    body.reasoning_effort && body.reasoning_effort !== "none" ? "[simulated] Let me think about that." : undefined;
   const words = Math.ceil((text.length + (thinking?.length ?? 0)) / 4) + (tool ? 12 : 0);
   const most = body.max_completion_tokens ?? body.max_tokens ?? Number.POSITIVE_INFINITY;
   const cut = words > most;
@@ -71,7 +77,9 @@ function compose(body: ChatBody): Simulated {
     model: body.model ?? "demo",
     ...(thinking && { thinking }),
     text,
-    ...(tool && { tool: { name: tool.name!, arguments: JSON.stringify(sampleArguments(tool.parameters?.properties)) } }),
+    ...(tool && {
+      tool: { name: tool.name!, arguments: JSON.stringify(sampleArguments(tool.parameters?.properties)) },
+    }),
     finish: cut ? "length" : tool ? "tool_calls" : "stop",
     usage: { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion },
   };
@@ -82,10 +90,19 @@ function textOf(content: unknown): string {
   return Array.isArray(content) ? content.map((part: { text?: string }) => part.text ?? "").join("\n") : "";
 }
 
-const SAMPLES: Record<string, unknown> = { string: "example", number: 1, integer: 1, boolean: true, array: [], object: {} };
+const SAMPLES: Record<string, unknown> = {
+  string: "example",
+  number: 1,
+  integer: 1,
+  boolean: true,
+  array: [],
+  object: {},
+};
 
 function sampleArguments(properties: Record<string, { type?: string }> = {}): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(properties).map(([name, { type }]) => [name, SAMPLES[type ?? "string"] ?? "example"]));
+  return Object.fromEntries(
+    Object.entries(properties).map(([name, { type }]) => [name, SAMPLES[type ?? "string"] ?? "example"]),
+  );
 }
 
 const head = ({ model }: Simulated, object: string) => ({ id: "chatcmpl-simulated", object, created: 0, model });
@@ -119,7 +136,8 @@ function streamOf(answer: Simulated): string[] {
   const chunks: object[] = [chunk({ role: "assistant", content: "" })];
   for (const piece of pieces(answer.thinking ?? "")) chunks.push(chunk({ reasoning_content: piece }));
   for (const piece of pieces(answer.text)) chunks.push(chunk({ content: piece }));
-  if (answer.tool) chunks.push(chunk({ tool_calls: [{ index: 0, id: "call_simulated", type: "function", function: answer.tool }] }));
+  if (answer.tool)
+    chunks.push(chunk({ tool_calls: [{ index: 0, id: "call_simulated", type: "function", function: answer.tool }] }));
   chunks.push(chunk({}, answer.finish), { ...head(answer, "chat.completion.chunk"), choices: [], usage: answer.usage });
   return [...chunks.map((each) => `data: ${JSON.stringify(each)}\n\n`), "data: [DONE]\n\n"];
 }

@@ -33,7 +33,7 @@ function failure(error: Error & { code?: string }, sent: boolean): GatewayError 
           : sent
             ? "The connection to the upstream broke"
             : "The upstream could not be reached";
-  return new GatewayError(code, message, { upstreamCode: error.code, details: { billable: sent }, cause: error });
+  return new GatewayError(code, message, { upstreamCode: error.code, billable: sent, cause: error });
 }
 
 /** Buffers what comes before `start`, so that nothing is lost between the head and the first reader. */
@@ -94,9 +94,10 @@ function isRedirect(status: number): boolean {
 
 function redirected(status: number): GatewayError {
   // A followed redirect would carry the provider's key to an address nobody configured.
-  return new GatewayError("upstream_invalid", `The upstream answered with a redirect (${status}), which is not followed`, {
-    details: { billable: false },
-  });
+  return new GatewayError(
+    "upstream_invalid",
+    `The upstream answered with a redirect (${status}), which is not followed`,
+  );
 }
 
 /** The default transport: undici, keep-alive, one pool per provider. */
@@ -198,7 +199,11 @@ export function fetchTransport(fetcher: typeof fetch, baseURL: string, timeouts:
       head.clear();
     }
     if (isRedirect(response.status) || response.type === "opaqueredirect") throw redirected(response.status);
-    return { status: response.status, headers: Object.fromEntries(response.headers), body: readerSource(response, controller, timeouts) };
+    return {
+      status: response.status,
+      headers: Object.fromEntries(response.headers),
+      body: readerSource(response, controller, timeouts),
+    };
   };
 }
 
@@ -223,14 +228,20 @@ function readerSource(response: Response, controller: AbortController, timeouts:
       for (;;) {
         if (paused) await paused;
         const idle = timer(timeouts.idleMs ?? 60_000, () =>
-          controller.abort(new GatewayError("upstream_timeout", "The upstream went silent in the middle of its answer")),
+          controller.abort(
+            new GatewayError("upstream_timeout", "The upstream went silent in the middle of its answer"),
+          ),
         );
         const chunk = await reader?.read().finally(() => idle.clear());
         if (!chunk || chunk.done) return body.end();
         body.data(chunk.value);
       }
     } catch (error) {
-      body.error(controller.signal.aborted ? (controller.signal.reason as Error) : failure(error as Error & { code?: string }, true));
+      body.error(
+        controller.signal.aborted
+          ? (controller.signal.reason as Error)
+          : failure(error as Error & { code?: string }, true),
+      );
     }
   })();
   return body;

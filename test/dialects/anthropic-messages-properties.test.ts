@@ -82,23 +82,21 @@ const user = fc
 const assistant = fc.array(fc.oneof(thinking, text, call, opaque), { minLength: 1, maxLength: 4 }) as fc.Arbitrary<
   Part[]
 >;
-const messages = fc
-  .array(fc.tuple(user, assistant, fc.option(text)), { minLength: 1, maxLength: 4 })
-  .map((turns) =>
-    turns.flatMap(([asked, answered, instruction]): ChatRequest["messages"] => [
-      { role: "user", content: asked },
-      ...(instruction
-        ? [
-            {
-              role: "system" as const,
-              content: [instruction],
-              extensions: { dialect: ID, value: { output_config: { effort: "low" } } },
-            },
-          ]
-        : []),
-      { role: "assistant", content: answered },
-    ]),
-  );
+const messages = fc.array(fc.tuple(user, assistant, fc.option(text)), { minLength: 1, maxLength: 4 }).map((turns) =>
+  turns.flatMap(([asked, answered, instruction]): ChatRequest["messages"] => [
+    { role: "user", content: asked },
+    ...(instruction
+      ? [
+          {
+            role: "system" as const,
+            content: [instruction],
+            extensions: { dialect: ID, value: { output_config: { effort: "low" } } },
+          },
+        ]
+      : []),
+    { role: "assistant", content: answered },
+  ]),
+);
 
 const tool = fc.oneof(
   fc.record(

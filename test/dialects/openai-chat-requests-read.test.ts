@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { isGatewayError } from "../../src/core/errors.ts";
+import { encodeSignature } from "../../src/core/thinking-envelope.ts";
 import { openaiChat, openaiChatWith } from "../../src/dialects/openai-chat/index.ts";
-import { encodeSignature } from "../../src/dialects/openai-chat/signature.ts";
 
 const PNG = "data:image/png;base64,iVBORw0KGgo=";
 const user = (content: unknown) => ({ role: "user", content });

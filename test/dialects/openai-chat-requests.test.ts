@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isGatewayError } from "../../src/core/errors.ts";
 import type { ChatRequest, Message, Part } from "../../src/core/request.ts";
+import { encodeSignature, readThinking } from "../../src/core/thinking-envelope.ts";
 import { openaiChat, openaiChatWith } from "../../src/dialects/openai-chat/index.ts";
-import { decodeSignature, encodeSignature } from "../../src/dialects/openai-chat/signature.ts";
 
 describe("requests, both ways", () => {
   const word = fc.string({ minLength: 1, maxLength: 12 });
@@ -100,11 +100,11 @@ describe("requests, both ways", () => {
     const signature = fc.record({ origin: word, model: word, kind: word, data: fc.string() });
     fc.assert(
       fc.property(signature, (value) => {
-        expect(decodeSignature(encodeSignature(value))).toEqual(value);
+        expect(readThinking("x", encodeSignature(value)).signature).toEqual(value);
       }),
     );
     expect(encodeSignature({ origin: "anthropic-messages", data: "raw" })).toBe("raw");
-    expect(decodeSignature("raw")).toEqual({ origin: "anthropic-messages", data: "raw" });
-    expect(decodeSignature("tp1.!!!")).toBeUndefined();
+    expect(readThinking("x", "raw").signature).toEqual({ origin: "anthropic-messages", data: "raw" });
+    expect(readThinking("x", "tp1.!!!").signature?.origin).toBe("unknown");
   });
 });

@@ -191,14 +191,20 @@ describe("streams, both ways", () => {
       "annotations",
     );
     const item = fc.constantFrom("id", "index", "type", "function", "custom", "name", "arguments", "thinking", "text");
-    const value = fc.oneof(json, fc.array(fc.dictionary(item, json)));
+    const value = fc.oneof(json, fc.array(fc.dictionary(item, json, { maxKeys: 4 }), { maxLength: 3 }));
     const chunk = fc.record(
       {
-        choices: fc.array(fc.record({ index: json, delta: fc.dictionary(field, value), logprobs: json })),
+        choices: fc.array(
+          fc.record({ index: json, delta: fc.dictionary(field, value, { maxKeys: 3 }), logprobs: json }),
+          { maxLength: 2 },
+        ),
       },
       { requiredKeys: [] },
     );
-    const junk = fc.oneof(chunk, fc.dictionary(fc.constantFrom("choices", "usage", "error", "object", "id"), json));
+    const junk = fc.oneof(
+      chunk,
+      fc.dictionary(fc.constantFrom("choices", "usage", "error", "object", "id"), json, { maxKeys: 3 }),
+    );
     fc.assert(
       fc.property(fc.array(junk, { maxLength: 4 }), (chunks) => {
         const decoder = openaiChat.streamDecoder();

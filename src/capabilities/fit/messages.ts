@@ -1,4 +1,5 @@
 import type { Message, Part, TextPart, ToolResultPart } from "../../core/request.ts";
+import { NATIVE_THINKING } from "../../core/thinking-envelope.ts";
 import type { FitState } from "./index.ts";
 import { shortIds } from "./tool-ids.ts";
 
@@ -16,7 +17,13 @@ export function fitMessages(state: FitState): void {
   messages = answerCalls(messages, state);
   if (capabilities.userAfterTool === "bridge") messages = bridge(messages, state);
   if (capabilities.prefill === false && messages.at(-1)?.role === "assistant") {
-    state.changes.push({ field: "messages", kind: "adjusted", from: "prefill", to: "earlier turn", reason: "no prefill" });
+    state.changes.push({
+      field: "messages",
+      kind: "adjusted",
+      from: "prefill",
+      to: "earlier turn",
+      reason: "no prefill",
+    });
   }
   if (capabilities.toolCallId) messages = shortIds(messages, capabilities.toolCallId);
   request.messages = messages;
@@ -38,26 +45,33 @@ function dropCacheMarks({ request, dialect, changes, capabilities }: FitState): 
   request.system.forEach(count);
   for (const tool of request.tools) if (tool.type === "function") count(tool);
   for (const message of request.messages) for (const part of message.content) count(part as { cache?: unknown });
-  if (marks > 0) changes.push({ field: "cache_control", kind: "ignored", from: marks, reason: `no counterpart in ${dialect}` });
+  if (marks > 0)
+    changes.push({ field: "cache_control", kind: "ignored", from: marks, reason: `no counterpart in ${dialect}` });
 }
 
 function fitContent(message: Message, state: FitState): Message {
   const content: Part[] = [];
   for (const part of message.content) {
     if (part.type === "tool-result") {
-      content.push({ ...part, content: part.content.flatMap((inner) => fitPart(inner, state)) as ToolResultPart["content"] });
+      content.push({
+        ...part,
+        content: part.content.flatMap((inner) => fitPart(inner, state)) as ToolResultPart["content"],
+      });
     } else content.push(...fitPart(part, state));
   }
   const foreign = message.extensions && message.extensions.dialect !== state.dialect;
   if (foreign) for (const field of Object.keys(message.extensions!.value)) ignoreOnce(state, `messages.${field}`);
-  return foreign ? { role: message.role, content, ...(message.name !== undefined && { name: message.name }) } : { ...message, content };
+  return foreign
+    ? { role: message.role, content, ...(message.name !== undefined && { name: message.name }) }
+    : { ...message, content };
 }
 
 function fitPart(part: Part, state: FitState): Part[] {
   const { capabilities, changes, dialect } = state;
   switch (part.type) {
     case "image":
-      if (part.source.kind === "file" && part.source.dialect !== dialect) return omit("image", "the file is in another provider's store", state);
+      if (part.source.kind === "file" && part.source.dialect !== dialect)
+        return omit("image", "the file is in another provider's store", state);
       return capabilities.images === false ? omit("image", "model has no vision", state) : [part];
     case "document": {
       if (part.source.kind === "text" && capabilities.documents !== true) {
@@ -65,8 +79,12 @@ function fitPart(part: Part, state: FitState): Part[] {
         changes.push({ field: "messages.document", kind: "moved", to: "text" });
         return [{ type: "text", text: `<document${title}>\n${part.source.text}\n</document>` }];
       }
-      if (part.source.kind === "file" && part.source.dialect !== dialect) return omit("document", "the file is in another provider's store", state);
-      return capabilities.documents === false ? omit("document", "not supported by the model", state) : [part];
+      if (part.source.kind === "file" && part.source.dialect !== dialect)
+        return omit("document", "the file is in another provider's store", state);
+      if (capabilities.documents === false) return omit("document", "not supported by the model", state);
+      if (part.source.kind === "url" && capabilities.documentURLs === false)
+        return omit("document", "only documents in the request are accepted", state);
+      return [part];
     }
     case "audio":
       return capabilities.audio === false ? omit("audio", "not supported by the model", state) : [part];
@@ -91,9 +109,9 @@ function omit(what: string, why: string, { changes }: FitState): Part[] {
 
 function keepsThinking(origin: string | undefined, redacted: boolean, state: FitState): boolean {
   const { capabilities, dialect, provider } = state;
-  const mine = origin === provider || origin === dialect || (redacted && origin === undefined);
+  const mine = redacted ? dialect === NATIVE_THINKING : origin === provider || origin === dialect;
   const rule = capabilities.replayThinking ?? "own";
-  if (rule === "any" ? !redacted || mine : rule === "own" && mine) return true;
+  if (mine ? rule !== "none" : rule === "any" && !redacted) return true;
   ignoreOnce(state, "messages.thinking");
   return false;
 }
@@ -130,14 +148,19 @@ function answerCalls(messages: Message[], { changes }: FitState): Message[] {
   const out: Message[] = [];
   let open: string[] = [];
   const interrupted = (): ToolResultPart[] =>
-    open.map((id) => ({ type: "tool-result", id, content: [{ type: "text", text: "Tool call was interrupted." }], isError: true }));
+    open.map((id) => ({
+      type: "tool-result",
+      id,
+      content: [{ type: "text", text: "Tool call was interrupted." }],
+      isError: true,
+    }));
   for (const message of messages) {
     if (message.role === "assistant") {
       if (open.length > 0) {
         changes.push({ field: "messages.tool_result", kind: "added", to: open.length, reason: "interrupted call" });
         out.push({ role: "user", content: interrupted() });
       }
-      open = message.content.flatMap((part) => (part.type === "tool-call" ? [part.id] : []));
+      open = message.content.flatMap(callId);
       out.push(message);
       continue;
     }
@@ -163,6 +186,14 @@ function answerCalls(messages: Message[], { changes }: FitState): Message[] {
   return out;
 }
 
+/** Id of a call, also of one that only its own dialect knows. */
+function callId(part: Part): string[] {
+  if (part.type === "tool-call") return [part.id];
+  return part.type === "opaque" && part.kind === "tool_call" && typeof part.value.id === "string"
+    ? [part.value.id]
+    : [];
+}
+
 /** For targets that refuse a user turn right after a tool's: a short assistant turn between them. */
 function bridge(messages: Message[], { changes }: FitState): Message[] {
   const out: Message[] = [];
@@ -182,6 +213,7 @@ function bridge(messages: Message[], { changes }: FitState): Message[] {
     }
     if (rest.length > 0) out.push({ role: "user", content: rest });
   }
-  if (bridges > 0) changes.push({ field: "messages.assistant", kind: "added", to: bridges, reason: "between tool and user" });
+  if (bridges > 0)
+    changes.push({ field: "messages.assistant", kind: "added", to: bridges, reason: "between tool and user" });
   return out;
 }

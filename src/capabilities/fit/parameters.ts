@@ -58,7 +58,10 @@ function scalar(value: unknown): { from?: string | number | boolean } {
 }
 
 function clamp(request: ChatRequest, name: "temperature", value: number, range: NumberRange, changes: Change[]): void {
-  const fitted = Math.min(range.max ?? Number.POSITIVE_INFINITY, Math.max(range.min ?? Number.NEGATIVE_INFINITY, value));
+  const fitted = Math.min(
+    range.max ?? Number.POSITIVE_INFINITY,
+    Math.max(range.min ?? Number.NEGATIVE_INFINITY, value),
+  );
   if (fitted === value) return;
   request[name] = fitted;
   changes.push({ field: PARAMETERS[name].field, kind: "adjusted", from: value, to: fitted });

@@ -51,7 +51,13 @@ function fitOff({ changes }: FitState, support: Support): Reasoning | undefined 
   if (support.off === "none") return { mode: "off" };
   if (support.off === "omit") return undefined;
   const lowest = support.levels?.[0];
-  changes.push({ field: "reasoning", kind: "adjusted", from: "off", to: lowest ?? "on", reason: "cannot be turned off" });
+  changes.push({
+    field: "reasoning",
+    kind: "adjusted",
+    from: "off",
+    to: lowest ?? "on",
+    reason: "cannot be turned off",
+  });
   return lowest ? { mode: support.auto ? "default" : "on", effort: lowest } : undefined;
 }
 
@@ -61,7 +67,13 @@ function fitOn({ request, changes }: FitState, asked: Reasoning, support: Suppor
     const ceiling = Math.min(support.budget.max, (request.maxTokens ?? Number.POSITIVE_INFINITY) - 1);
     const budget = Math.min(asked.budget ?? BUDGET_OF_EFFORT[wanted ?? "high"], ceiling);
     if (budget < support.budget.min) {
-      changes.push({ field: "reasoning", kind: "adjusted", from: asked.effort ?? asked.mode, to: "off", reason: "max_tokens too small" });
+      changes.push({
+        field: "reasoning",
+        kind: "adjusted",
+        from: asked.effort ?? asked.mode,
+        to: "off",
+        reason: "max_tokens too small",
+      });
       return support.off === "none" ? { mode: "off" } : undefined;
     }
     if (asked.budget !== undefined && budget !== asked.budget) {
@@ -73,12 +85,23 @@ function fitOn({ request, changes }: FitState, asked: Reasoning, support: Suppor
     }
     return effort && effort !== "off" ? { mode: "on", budget, effort } : { mode: "on", budget };
   }
-  if (wanted === undefined) return support.auto ? { mode: "auto" } : support.default ? { mode: "on", effort: support.default } : undefined;
+  if (wanted === undefined)
+    return support.auto ? { mode: "auto" } : support.default ? { mode: "on", effort: support.default } : undefined;
   const effort = step(wanted, support);
   if (asked.effort === undefined) {
-    changes.push({ field: "reasoning.budget", kind: "moved", from: asked.budget!, to: effort === "off" ? "none" : effort });
+    changes.push({
+      field: "reasoning.budget",
+      kind: "moved",
+      from: asked.budget!,
+      to: effort === "off" ? "none" : effort,
+    });
   } else if (effort !== asked.effort) {
-    changes.push({ field: "reasoning.effort", kind: "adjusted", from: asked.effort, to: effort === "off" ? "none" : effort });
+    changes.push({
+      field: "reasoning.effort",
+      kind: "adjusted",
+      from: asked.effort,
+      to: effort === "off" ? "none" : effort,
+    });
   }
   if (effort === "off") return { mode: "off" };
   return { mode: support.auto ? (asked.mode === "default" ? "default" : "auto") : "on", effort };

@@ -39,7 +39,12 @@ function fitChoice({ request, capabilities, changes }: FitState): void {
   const rule = capabilities.forcedToolChoice ?? true;
   const thinking = request.reasoning !== undefined && request.reasoning.mode !== "off";
   if (rule === true || (rule === "not-with-thinking" && !thinking)) return;
-  changes.push({ field: "tool_choice", kind: "adjusted", from: choice.type === "tool" ? choice.name : "required", to: "auto" });
+  changes.push({
+    field: "tool_choice",
+    kind: "adjusted",
+    from: choice.type === "tool" ? choice.name : "required",
+    to: "auto",
+  });
   request.toolChoice = { type: "auto" };
 }
 
@@ -61,7 +66,8 @@ function fitNames(state: FitState): Map<string, string> {
   );
   if (request.toolChoice?.type === "tool") request.toolChoice = { type: "tool", name: rename(request.toolChoice.name) };
   request.messages = request.messages.map((message) => renameCalls(message, rename, pattern));
-  for (const [from, to] of toTarget) state.changes.push({ field: "tools.name", kind: "moved", from: from.slice(0, 64), to });
+  for (const [from, to] of toTarget)
+    state.changes.push({ field: "tools.name", kind: "moved", from: from.slice(0, 64), to });
   return new Map([...toTarget].map(([from, to]) => [to, from]));
 }
 

@@ -7,10 +7,10 @@ import type {
   TextPart,
   ToolResultPart,
 } from "../../core/request.ts";
+import { readThinking } from "../../core/thinking-envelope.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { filled, flag, isEmpty, item, list, maybe, need, object, others, present, refuse, string } from "./check.ts";
 import { ID } from "./id.ts";
-import { decodeThinking } from "./signature.ts";
 
 const CALL_FIELDS = new Set(["type", "id", "name", "input", "cache_control"]);
 
@@ -22,7 +22,7 @@ export function decodeBlock(value: unknown, path: string, kept: JsonObject): Par
   const block = item(value, path, object);
   switch (need(block, "type", path, string)) {
     case "thinking":
-      return decodeThinking(need(block, "thinking", path, string), maybe(block, "signature", path, string));
+      return readThinking(need(block, "thinking", path, string), maybe(block, "signature", path, string));
     case "redacted_thinking":
       return { type: "thinking", text: "", redacted: need(block, "data", path, string) };
     case "tool_use": {

@@ -56,10 +56,9 @@ export function item<T>(value: unknown, path: string, what: Kind<T>): T {
   throw refuse(path, `must be ${what.expected}`);
 }
 
-/** Copies without the members that are undefined. */
+/** Without the members that are undefined. A copy, because objects with deleted members are slow. */
 export function present<T extends object>(members: T): T {
-  for (const key in members) if (members[key] === undefined) delete members[key];
-  return members;
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as T;
 }
 
 /** The members that are not named: what this codec does not know and keeps as it is. */

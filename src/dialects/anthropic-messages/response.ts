@@ -1,13 +1,13 @@
 import type { CallerContext } from "../../core/dialect.ts";
 import { GatewayError } from "../../core/errors.ts";
 import type { ChatResponse, FinishReason, Part } from "../../core/request.ts";
+import { encodeSignature, readThinking } from "../../core/thinking-envelope.ts";
 import { tokenCount, type Usage } from "../../core/usage.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { toolId, toolInput } from "./blocks.ts";
 import { present } from "./check.ts";
 import { decodeError } from "./errors.ts";
 import { ID } from "./id.ts";
-import { decodeThinking, encodeSignature } from "./signature.ts";
 
 export function decodeResponse(body: unknown): ChatResponse {
   if (isObject(body) && body.type === "error") throw decodeError(undefined, body);
@@ -35,7 +35,7 @@ function decodeBlock(block: JsonObject): Part | Part[] {
       if (typeof block.text !== "string") return [];
       return present({ type: "text", text: block.text, citations: citationsOf(block.citations) });
     case "thinking":
-      return decodeThinking(text(block.thinking) ?? "", block.signature);
+      return readThinking(text(block.thinking) ?? "", block.signature);
     case "redacted_thinking":
       return { type: "thinking", text: "", redacted: text(block.data) ?? "" };
     case "tool_use":

@@ -1,13 +1,13 @@
 import type { RawFrame, StreamDecoder } from "../../core/dialect.ts";
 import { GatewayError } from "../../core/errors.ts";
 import type { StreamEvent } from "../../core/events.ts";
+import { readThinking } from "../../core/thinking-envelope.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { toolInput } from "./blocks.ts";
 import { isEmpty, present } from "./check.ts";
 import { decodeError } from "./errors.ts";
 import { ID } from "./id.ts";
 import { type Counters, citationsOf, decodeStop, readUsage, refusalText, text, toUsage } from "./response.ts";
-import { decodeThinking } from "./signature.ts";
 
 type Finish = Extract<StreamEvent, { type: "finish" }>;
 
@@ -116,7 +116,7 @@ export function streamDecoder(): StreamDecoder {
       const citations = citationsOf([...given, ...block.citations]);
       emit(block, { type: "text-end", ...(citations && { citations }) });
     } else if (value.type === "thinking") {
-      const part = decodeThinking(block.thinking, block.signature || value.signature);
+      const part = readThinking(block.thinking, block.signature || value.signature);
       if (part.text !== block.thinking) emit(block, { type: "thinking-delta", text: part.text });
       emit(block, { type: "thinking-end", ...(part.signature && { signature: part.signature }) });
     } else if (value.type === "tool_use") {

@@ -2,12 +2,12 @@ import type { CallerContext, Frame, StreamEncoder } from "../../core/dialect.ts"
 import type { GatewayError } from "../../core/errors.ts";
 import type { StreamEvent } from "../../core/events.ts";
 import type { OpaquePart } from "../../core/request.ts";
+import { encodeSignature } from "../../core/thinking-envelope.ts";
 import type { Usage } from "../../core/usage.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { errorBody } from "./errors.ts";
 import { ID } from "./id.ts";
 import { answerToolId, encodeStop, encodeUsage, messageHead } from "./response.ts";
-import { encodeSignature } from "./signature.ts";
 
 type Finish = Extract<StreamEvent, { type: "finish" }>;
 

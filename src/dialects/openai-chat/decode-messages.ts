@@ -1,9 +1,9 @@
 import type { Message, Part, TextPart, ThinkingPart, ToolResultPart } from "../../core/request.ts";
+import { readThinking } from "../../core/thinking-envelope.ts";
 import type { JsonObject } from "../../core/util.ts";
 import { filled, list, object, oneOf, optional, refuse, rest, text } from "./check.ts";
 import { ID } from "./id.ts";
 import { decodeContent, isText } from "./parts.ts";
-import { decodeSignature } from "./signature.ts";
 
 const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;
 
@@ -108,9 +108,7 @@ function decodeBlock(item: unknown, path: string): ThinkingPart {
   if (oneOf(["thinking", "redacted_thinking"])(block.type, `${path}.type`) === "redacted_thinking") {
     return { type: "thinking", text: "", redacted: text(block.data, `${path}.data`) };
   }
-  const data = optional(block.signature, `${path}.signature`, text);
-  const signature = data ? decodeSignature(data) : undefined;
-  return { type: "thinking", text: text(block.thinking, `${path}.thinking`), ...(signature && { signature }) };
+  return readThinking(text(block.thinking, `${path}.thinking`), optional(block.signature, `${path}.signature`, text));
 }
 
 function decodeCalls(value: unknown, path: string): Part[] {

@@ -1,9 +1,9 @@
 import type { Signature } from "../../core/request.ts";
+import { readThinking } from "../../core/thinking-envelope.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import type { Blocks } from "./blocks.ts";
 import { ID } from "./id.ts";
 import { pieceText } from "./parts.ts";
-import { decodeSignature } from "./signature.ts";
 
 export interface DeltaOptions {
   at: { choice?: number };
@@ -47,9 +47,8 @@ function readThinkingBlock(block: JsonObject, target: Blocks, { whole, at }: Del
     if (typeof block.data === "string") target.event({ type: "redacted-thinking", data: block.data, ...at });
     return;
   }
-  if (typeof block.thinking === "string" && !target.thinks()) target.add("thinking", block.thinking);
-  const signature =
-    typeof block.signature === "string" && block.signature !== "" ? decodeSignature(block.signature) : undefined;
+  const { text, signature } = readThinking(typeof block.thinking === "string" ? block.thinking : "", block.signature);
+  if (text !== "" && !target.thinks()) target.add("thinking", text);
   if (whole || signature) target.seal(signature);
 }
 

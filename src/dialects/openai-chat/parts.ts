@@ -10,10 +10,10 @@ import type {
   TextPart,
   ThinkingPart,
 } from "../../core/request.ts";
+import { readThinking } from "../../core/thinking-envelope.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { filled, list, object, optional, refuse, text } from "./check.ts";
 import { ID } from "./id.ts";
-import { decodeSignature } from "./signature.ts";
 import type { ResolvedStyle } from "./style.ts";
 
 type Decode = (part: JsonObject, path: string) => Part;
@@ -110,7 +110,7 @@ function decodeThinkingChunk(part: JsonObject, path: string): ThinkingPart {
 
 /** A chunk's own signature says nothing of its origin: it is of this dialect, unless it is an envelope. */
 function chunkSignature(data: string): Signature {
-  const signature = decodeSignature(data);
+  const { signature } = readThinking("", data);
   return signature && signature.data !== data ? signature : { origin: ID, data };
 }
 

@@ -10,7 +10,11 @@ const SECRET_HEADERS = /^(authorization|x-api-key|api-key|x-goog-api-key|cookie|
 export function captureRequest(exchange: Exchange, call: UpstreamCall): void {
   const body = typeof call.body === "string" ? call.body : Buffer.from(call.body ?? "").toString("utf8");
   exchange.capture = {
-    request: { url: exchange.target!.provider.baseURL + call.path, headers: redacted(call.headers), body: body.slice(0, MAX_CAPTURE) },
+    request: {
+      url: exchange.target!.provider.baseURL + call.path,
+      headers: redacted(call.headers),
+      body: body.slice(0, MAX_CAPTURE),
+    },
   };
 }
 
@@ -40,5 +44,7 @@ export function captureBody(exchange: Exchange, response: UpstreamResponse): Ups
 }
 
 function redacted(headers: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, SECRET_HEADERS.test(name) ? "[redacted]" : value]));
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, SECRET_HEADERS.test(name) ? "[redacted]" : value]),
+  );
 }

@@ -31,7 +31,9 @@ async function askProvider(exchange: Exchange): Promise<number | undefined> {
     method: "POST",
     path: count.path(model),
     headers,
-    body: same ? exchange.body.splice({ model: JSON.stringify(model) }) : JSON.stringify(count.encodeRequest(exchange.request, model)),
+    body: same
+      ? exchange.body.splice({ model: JSON.stringify(model) })
+      : JSON.stringify(count.encodeRequest(exchange.request, model)),
     onAbort: (abort) => exchange.onAbort(abort),
   });
   const bytes = await readAll(response.body, 64 * 1024);

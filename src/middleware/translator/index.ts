@@ -54,7 +54,10 @@ export function translator(given: TranslatorOptions = {}): Middleware {
     const streamed = type.includes("text/event-stream");
     if (!streamed && !type.includes("json")) {
       response.body.cancel();
-      throw exchange.upstreamError("upstream_invalid", `The upstream answered ${type || "something without a type"} instead of JSON or a stream`);
+      throw exchange.upstreamError(
+        "upstream_invalid",
+        `The upstream answered ${type || "something without a type"} instead of JSON or a stream`,
+      );
     }
     const reply = stream
       ? await answerStream(exchange, prepared, response, streamed)
@@ -80,12 +83,18 @@ function prepare(exchange: Exchange, reject: boolean): Prepared {
     grantedTokens: exchange.grantedTokens,
   });
   exchange.changes.push(...fitted.changes);
-  const lost = reject ? fitted.changes.find((change) => change.kind === "dropped" || change.kind === "adjusted") : undefined;
+  const lost = reject
+    ? fitted.changes.find((change) => change.kind === "dropped" || change.kind === "adjusted")
+    : undefined;
   if (lost && lost.reason !== "budget") {
-    throw exchange.upstreamError("unsupported", `${exchange.target!.providerName}/${model} cannot do what \`${lost.field}\` asks for`, {
-      param: lost.field,
-      details: { fitted: true },
-    });
+    throw exchange.upstreamError(
+      "unsupported",
+      `${exchange.target!.providerName}/${model} cannot do what \`${lost.field}\` asks for`,
+      {
+        param: lost.field,
+        ladder: "next",
+      },
+    );
   }
   return {
     body: JSON.stringify(provider.dialect.encodeRequest(fitted.request, model)),
@@ -107,7 +116,8 @@ function splice(exchange: Exchange): Uint8Array {
     const fields = dialect.maxTokensFields.filter((field) => typeof body.member(field) === "number");
     const asked = fields.length === 0 ? undefined : Math.min(...fields.map((field) => body.member(field) as number));
     if (asked === undefined || grantedTokens < asked) {
-      for (const field of fields.length === 0 ? [dialect.maxTokensFields[0]!] : fields) values[field] = String(grantedTokens);
+      for (const field of fields.length === 0 ? [dialect.maxTokensFields[0]!] : fields)
+        values[field] = String(grantedTokens);
       exchange.changes.push({
         field: "max_tokens",
         kind: asked === undefined ? "added" : "adjusted",
@@ -165,23 +175,34 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
   const error = provider.dialect.decodeError(response.status, body);
   const hint = retryAfter(response.headers, exchange.services.now());
   const same = provider.dialect.id === exchange.dialect.id && error.code !== "upstream_auth";
-  return new GatewayError(error.code, error.code === "upstream_auth" ? authMessage(providerName, response.status) : error.message, {
-    status: error.status,
-    param: error.param,
-    retryable: response.headers["x-should-retry"] === "false" ? false : error.retryable,
-    retryAfterSeconds: error.retryAfterSeconds ?? hint,
-    upstreamCode: error.upstreamCode,
-    provider: providerName,
-    ...(same && { upstream: { dialect: provider.dialect.id, status: response.status, body: bytes, contentType: response.headers["content-type"] } }),
-    details: {
-      ...error.details,
+  return new GatewayError(
+    error.code,
+    error.code === "upstream_auth" ? authMessage(providerName, response.status) : error.message,
+    {
+      status: error.status,
+      param: error.param,
+      retryable: response.headers["x-should-retry"] === "false" ? false : error.retryable,
+      retryAfterSeconds: error.retryAfterSeconds ?? hint,
+      upstreamCode: error.upstreamCode,
+      provider: providerName,
       // A broken server may have worked before it broke; a refusal costs nothing.
       billable: [500, 502, 504].includes(response.status),
       // Our own translation may be what was refused: then another target is worth a try.
-      fitted: provider.dialect.id !== exchange.dialect.id || !provider.passThrough,
-      ...(error.code === "upstream_auth" && { upstreamMessage: error.message.slice(0, 200) }),
+      ladder: provider.dialect.id !== exchange.dialect.id || !provider.passThrough ? "next" : undefined,
+      ...(same && {
+        upstream: {
+          dialect: provider.dialect.id,
+          status: response.status,
+          body: bytes,
+          contentType: response.headers["content-type"],
+        },
+      }),
+      details: {
+        ...error.details,
+        ...(error.code === "upstream_auth" && { upstreamMessage: error.message.slice(0, 200) }),
+      },
     },
-  });
+  );
 }
 
 function authMessage(provider: string, status: number): string {

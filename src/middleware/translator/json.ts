@@ -6,13 +6,18 @@ import { readAll } from "../../core/read-all.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
 import type { ChatResponse } from "../../core/request.ts";
 import { sseReader } from "../../dialects/sse.ts";
-import { type Prepared, callerContext } from "./index.ts";
+import { callerContext, type Prepared } from "./index.ts";
 import { Meter } from "./meter.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 /** The whole answer, in the caller's dialect. */
-export async function answerJson(exchange: Exchange, prepared: Prepared, response: UpstreamResponse, streamed: boolean): Promise<Reply> {
+export async function answerJson(
+  exchange: Exchange,
+  prepared: Prepared,
+  response: UpstreamResponse,
+  streamed: boolean,
+): Promise<Reply> {
   const meter = new Meter(exchange, response.status);
   const bytes = await readAll(response.body, MAX_ANSWER_BYTES).catch((error) => {
     throw meter.broken(error);
@@ -22,7 +27,11 @@ export async function answerJson(exchange: Exchange, prepared: Prepared, respons
   meter.finish();
   if (prepared.passThrough && !streamed) return { status: response.status, headers: {}, body: new JsonBody({ bytes }) };
   restoreNames(answer, prepared.toolNames);
-  return { status: 200, headers: {}, body: new JsonBody({ value: exchange.dialect.encodeResponse(answer, callerContext(exchange)) }) };
+  return {
+    status: 200,
+    headers: {},
+    body: new JsonBody({ value: exchange.dialect.encodeResponse(answer, callerContext(exchange)) }),
+  };
 }
 
 export function decode(exchange: Exchange, bytes: Buffer, meter: Meter): ChatResponse {

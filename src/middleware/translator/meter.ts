@@ -40,7 +40,8 @@ export class Meter {
     if (response.usage) return;
     for (const choice of response.choices) {
       for (const part of choice.content) {
-        if (part.type === "text" || part.type === "thinking" || part.type === "refusal") this.#characters += part.text.length;
+        if (part.type === "text" || part.type === "thinking" || part.type === "refusal")
+          this.#characters += part.text.length;
         else if (part.type === "tool-call") this.#characters += part.name.length + part.arguments.length;
       }
     }
@@ -55,9 +56,15 @@ export class Meter {
   broken(error: Error): GatewayError {
     const known = isGatewayError(error)
       ? error
-      : new GatewayError("upstream_unreachable", "The connection to the upstream broke in the middle of its answer", { cause: error });
+      : new GatewayError("upstream_unreachable", "The connection to the upstream broke in the middle of its answer", {
+          cause: error,
+        });
     const aborted = this.#exchange.aborted !== undefined;
-    const named = new GatewayError(known.code, known.message, { ...known, provider: this.#exchange.target?.providerName, cause: known.cause });
+    const named = new GatewayError(known.code, known.message, {
+      ...known,
+      provider: this.#exchange.target?.providerName,
+      cause: known.cause,
+    });
     this.#end({ ok: false, error: named, aborted });
     return named;
   }
@@ -85,7 +92,8 @@ export class Meter {
     if (told && complete) return told;
     const output = Math.max(told?.outputTokens ?? 0, estimateOutput(this.#characters));
     return {
-      inputTokens: told && told.inputTokens > 0 ? told.inputTokens : this.#exchange.services.estimateInput(this.#exchange),
+      inputTokens:
+        told && told.inputTokens > 0 ? told.inputTokens : this.#exchange.services.estimateInput(this.#exchange),
       cacheReadTokens: told?.cacheReadTokens ?? 0,
       cacheWriteTokens: told?.cacheWriteTokens ?? 0,
       outputTokens: output,

@@ -17,7 +17,12 @@ const MAX_PREAMBLE = 256 * 1024;
  * The answer as a stream in the caller's dialect. Resolves at the first content event: until then an error is thrown
  * and the router may try another target; from then on it ends the stream.
  */
-export function answerStream(exchange: Exchange, prepared: Prepared, response: UpstreamResponse, streamed: boolean): Promise<Reply> {
+export function answerStream(
+  exchange: Exchange,
+  prepared: Prepared,
+  response: UpstreamResponse,
+  streamed: boolean,
+): Promise<Reply> {
   if (!streamed) return streamOfJson(exchange, prepared, response);
   return new Promise((resolve, reject) => {
     const pump = new Pump(exchange, prepared, response, () => resolve(reply(pump)), reject);
@@ -45,7 +50,13 @@ class Pump implements StreamSource {
   /** How it ended, when that was before the sink was there. */
   #ending: { error?: GatewayError; frames: Frame[] } | undefined;
 
-  constructor(exchange: Exchange, prepared: Prepared, response: UpstreamResponse, decide: () => void, refuse: (error: GatewayError) => void) {
+  constructor(
+    exchange: Exchange,
+    prepared: Prepared,
+    response: UpstreamResponse,
+    decide: () => void,
+    refuse: (error: GatewayError) => void,
+  ) {
     this.#exchange = exchange;
     this.#prepared = prepared;
     this.#response = response;
@@ -212,7 +223,9 @@ class Pump implements StreamSource {
     if (this.#done) return;
     this.#done = true;
     this.#response.body.cancel();
-    this.#meter.broken(this.#exchange.aborted ?? this.#exchange.upstreamError("client_closed", "The caller stopped reading"));
+    this.#meter.broken(
+      this.#exchange.aborted ?? this.#exchange.upstreamError("client_closed", "The caller stopped reading"),
+    );
   }
 }
 

@@ -1,10 +1,11 @@
-import type { Signature, ThinkingPart } from "../../core/request.ts";
-import { isObject } from "../../core/util.ts";
-import { present } from "./check.ts";
-import { ID } from "./id.ts";
+import type { Signature, ThinkingPart } from "./request.ts";
+import { isObject } from "./util.ts";
+
+/** The dialect that has signatures of its own: they stand on every wire as they are. */
+export const NATIVE_THINKING = "anthropic-messages";
 
 /**
- * Signatures of this dialect stand on the wire as they are; all others travel in Turnpike's own envelope: `tp1.` +
+ * Signatures of that dialect stand on the wire as they are; all others travel in Turnpike's own envelope: `tp1.` +
  * base64url(JSON `{ p: origin, m: model, k: kind, d: data }`). Thinking whose text the caller does not want to read
  * travels in it too, so that it can be replayed: as `d` with the kind `text`, or as `t` beside data of its own.
  */
@@ -12,7 +13,7 @@ const ENVELOPE = "tp1.";
 
 /** @param hidden thinking text that is not shown */
 export function encodeSignature(signature: Signature | undefined, hidden = ""): string {
-  if (signature?.origin === ID) return signature.data;
+  if (signature?.origin === NATIVE_THINKING) return signature.data;
   const p = signature?.origin ?? "";
   const m = signature?.model;
   const k = signature?.kind;
@@ -23,9 +24,10 @@ export function encodeSignature(signature: Signature | undefined, hidden = ""): 
 }
 
 /** A thinking block as it came: native, in an envelope, or without a signature. */
-export function decodeThinking(text: string, signature: unknown): ThinkingPart {
+export function readThinking(text: string, signature: unknown): ThinkingPart {
   if (typeof signature !== "string" || signature === "") return { type: "thinking", text };
-  if (!signature.startsWith(ENVELOPE)) return { type: "thinking", text, signature: { origin: ID, data: signature } };
+  if (!signature.startsWith(ENVELOPE))
+    return { type: "thinking", text, signature: { origin: NATIVE_THINKING, data: signature } };
   const content = open(signature);
   if (!content) return { type: "thinking", text, signature: { origin: "unknown", data: signature } };
   const { p, m, k, d, t } = content;
@@ -34,7 +36,11 @@ export function decodeThinking(text: string, signature: unknown): ThinkingPart {
   const data = hidden ? "" : d;
   // An envelope that names nobody and holds nothing is only there because the field is required.
   if (p === "" && data === "") return { type: "thinking", text: restored };
-  return { type: "thinking", text: restored, signature: present({ origin: p, model: m, kind: k, data }) };
+  return {
+    type: "thinking",
+    text: restored,
+    signature: { origin: p, ...(m !== undefined && { model: m }), ...(k !== undefined && { kind: k }), data },
+  };
 }
 
 function open(signature: string) {

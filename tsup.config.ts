@@ -16,5 +16,11 @@ export default defineConfig({
   sourcemap: true,
   clean: true,
   removeNodeProtocol: false,
-  dts: process.env.TURNPIKE_NO_DTS ? false : { entry: Object.fromEntries(entries.filter((name) => !name.startsWith("cli/")).map((name) => [name, `src/${name}.ts`])) },
+  dts: process.env.TURNPIKE_NO_DTS
+    ? false
+    : {
+        entry: Object.fromEntries(
+          entries.filter((name) => !name.startsWith("cli/")).map((name) => [name, `src/${name}.ts`]),
+        ),
+      },
 });

@@ -19,10 +19,10 @@ describe("every example runs offline and says what it promises", () => {
     "fastify.ts": [/200 \[simulated\]/],
     "custom-middleware.ts": [/attempt 1: ok, \d+ tokens out, timed/, /forbidden: Prompts must not mention "password"/],
     "claude-code-to-mistral.ts": [
-      /1\.[^]*attempt 1: mistral\/mistral-medium-3-5 served[^]*changed: reasoning\.effort=medium->high/,
-      /3\.[^]*mistral\/mistral-medium-3-5 refused[^]*mistral-daily[^]*llama\/devstral-small served[^]*reached Mistral meanwhile: 0/,
-      /4\.[^]*used 80\d\d\d of 100000/,
-      /5\.[^]*answered by mistral\/mistral-medium-3-5/,
+      /1\.[\s\S]*attempt 1: mistral\/mistral-medium-3-5 served[\s\S]*changed: reasoning\.effort=medium->high/,
+      /3\.[\s\S]*mistral\/mistral-medium-3-5 refused[\s\S]*mistral-daily[\s\S]*llama\/devstral-small served[\s\S]*reached Mistral meanwhile: 0/,
+      /4\.[\s\S]*used 80\d\d\d of 100000/,
+      /5\.[\s\S]*answered by mistral\/mistral-medium-3-5/,
     ],
   };
 

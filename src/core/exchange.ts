@@ -219,7 +219,8 @@ export class Exchange {
 
   /** Called after each attempt of this exchange. */
   onAttempt(callback: (record: AttemptRecord) => void): void {
-    (this.#attemptListeners ??= []).push(callback);
+    this.#attemptListeners ??= [];
+    this.#attemptListeners.push(callback);
   }
 
   #attemptEnded(attempt: Exchange, outcome: Outcome): void {
@@ -254,8 +255,9 @@ export class Exchange {
   }
 
   onAbort(callback: (reason: GatewayError) => void): void {
-    if (this.#abortReason) callback(this.#abortReason);
-    else (this.#aborters ??= []).push(callback);
+    if (this.#abortReason) return callback(this.#abortReason);
+    this.#aborters ??= [];
+    this.#aborters.push(callback);
   }
 
   /** For libraries that take a signal; made on first use. */

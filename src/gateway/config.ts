@@ -139,7 +139,7 @@ export function configJsonSchema(): Record<string, unknown> {
     override({ jsonSchema, path }) {
       // A reference to the environment may stand where the value itself must have a form.
       const { type, format, pattern, minLength } = jsonSchema;
-      if (type !== "string" || path.at(-1) === "propertyNames" || !(format || pattern || minLength)) return;
+      if (type !== "string" || path.at(-1) === "propertyNames" || !(format || pattern || (minLength ?? 0) > 4)) return;
       for (const key of ["type", "format", "pattern", "minLength"] as const) delete jsonSchema[key];
       const form = { type, ...(format && { format }), ...(pattern && { pattern }), ...(minLength && { minLength }) };
       jsonSchema.anyOf = [form, { type, pattern: "\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}" }];
@@ -158,8 +158,8 @@ async function openStore(address: string): Promise<BudgetStore> {
 /** Replaces `${NAME}` in every string; `$${` stands for `${` itself. */
 function fillIn(value: unknown, path: PropertyKey[], environment: Environment, problems: string[]): unknown {
   if (typeof value === "string") {
-    return value.replace(/(\$)?\$\{([^}]*)\}/g, (whole, escape: string | undefined, name: string) => {
-      if (escape) return whole.slice(1);
+    return value.replace(/(\$)?\$\{([^}]*)\}/g, (whole, escaped: string | undefined, name: string) => {
+      if (escaped) return whole.slice(1);
       if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
         problems.push(`${dotted(path)}: \${…} must hold the name of an environment variable`);
       } else if (!environment[name]) {

@@ -23,7 +23,7 @@ const gatewayOptions = z.strictObject({
     z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "a name of letters, digits, dot, dash and underscore"),
     z.custom<Provider>(
       (provider) => typeof (provider as Provider | undefined)?.send === "function",
-      "a provider, for example mistral()",
+      "a provider, for example simulated()",
     ),
   ),
   use: z

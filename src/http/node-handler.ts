@@ -141,7 +141,10 @@ function writeJson(response: ServerResponse, { status, headers, body }: Answer):
 }
 
 function writeStream(response: ServerResponse, { status, headers, exchange }: Answer, source: StreamSource): void {
-  if (response.destroyed) return source.cancel();
+  if (response.destroyed) {
+    source.cancel();
+    return;
+  }
   headers["content-type"] = "text/event-stream; charset=utf-8";
   headers["cache-control"] = "no-cache";
   response.writeHead(status, headers);

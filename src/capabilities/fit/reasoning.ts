@@ -26,7 +26,7 @@ export function fitReasoning(state: FitState): void {
   const asked = request.reasoning;
   if (support === undefined) return;
   if (!asked) {
-    if (support && support.default) {
+    if (support && support.default !== undefined) {
       request.reasoning = { mode: "on", effort: support.default };
       changes.push({ field: "reasoning.effort", kind: "added", to: support.default, reason: "otherwise the highest" });
     }

@@ -3,8 +3,8 @@ import { isObject, type JsonObject } from "../../core/util.ts";
 
 /** Usage of an answer or chunk, wherever the server puts it; `undefined` if it does not tell both sides. */
 export function decodeUsage(body: JsonObject): Usage | undefined {
-  const groq = isObject(body.x_groq) ? body.x_groq.usage : undefined;
-  const usage = isObject(body.usage) ? body.usage : groq;
+  const nested = isObject(body.x_groq) ? body.x_groq.usage : undefined;
+  const usage = isObject(body.usage) ? body.usage : nested;
   if (!isObject(usage)) return undefined;
   const total = tokenCount(usage.total_tokens);
   const completion = tokenCount(usage.completion_tokens);

@@ -1,0 +1,94 @@
+import type { CliOptions } from "./args.ts";
+import { CliError } from "./errors.ts";
+import { type Loaded, load } from "./load.ts";
+import { build, isLoopback, listen, type Running } from "./server.ts";
+import { limitLines, retiredLines, routeLines, storeText } from "./table.ts";
+
+/** Signals this close together are one: npm passes on what the terminal has sent already. */
+const SAME_SIGNAL_MS = 500;
+
+/** `turnpike`: serves until it is told to stop. */
+export async function serve(options: CliOptions, version: string): Promise<void> {
+  const loaded = await load(options.config);
+  const host = options.host ?? loaded.server.host;
+  const port = options.port ?? loaded.server.port;
+  if (!isLoopback(host) && !hasAuth(loaded) && !options.insecure) {
+    throw new CliError(
+      `not listening on ${host} without \`auth\`: whoever reaches it could spend your budgets. Configure auth keys, or insist with --insecure`,
+    );
+  }
+  const gateway = build(loaded);
+  const running = await listen(gateway, host, port).catch(async (error: unknown) => {
+    await gateway.close({ drainMs: 0 });
+    throw error;
+  });
+  // Before the first line of output, which may be what somebody waits for.
+  stopOnSignal(running);
+  process.stdout.write(banner(loaded, running, gateway.providers, version));
+}
+
+const hasAuth = ({ options }: Loaded) => options.use?.some((middleware) => middleware.identify) ?? false;
+
+function banner(
+  loaded: Loaded,
+  { url }: Running,
+  providers: Parameters<typeof routeLines>[1],
+  version: string,
+): string {
+  const { config, file, notes } = loaded;
+  const rules = config?.router.rules ?? [];
+  const limits = limitLines(config?.budget?.limits ?? []);
+  const lines = [`Turnpike ${version} listens on ${url}  (${file ?? "embedded defaults"})`, ""];
+  if (notes.length > 0) lines.push(...notes, "");
+  if (config) {
+    lines.push(...routeLines(rules, providers).map(inner), "");
+    lines.push(...limits.map((limit) => `Limit ${limit}`));
+    if (config.budget) lines.push(`Budgets are kept in ${storeText(config.budget.store)}`);
+    else lines.push("No limit is in force.");
+  } else {
+    lines.push(`Providers: ${[...providers.keys()].join(", ")}`);
+  }
+  lines.push(...retiredLines(rules, providers).map((warning) => `Warning: ${warning}`), "");
+
+  const reachable = url.replace(/\/\/(0\.0\.0\.0|\[::\]|127\.0\.0\.1)/, "//localhost");
+  const key = hasAuth(loaded) ? "YOUR_KEY" : "anything";
+  const model = rules.some((rule) => [rule.match.model].flat().includes("claude-*")) ? "claude-sonnet-4-5" : "MODEL";
+  lines.push(
+    "Try it:",
+    inner(`curl ${reachable}/v1/chat/completions -H "content-type: application/json" \\`),
+    inner(
+      `  ${key === "anything" ? "" : `-H "authorization: Bearer ${key}" `}-d '{"model":"${model}","messages":[{"role":"user","content":"hello"}]}'`,
+    ),
+    "Claude Code:",
+    inner(`ANTHROPIC_BASE_URL=${reachable}/anthropic ANTHROPIC_AUTH_TOKEN=${key} claude`),
+    "OpenAI clients:",
+    inner(`OPENAI_BASE_URL=${reachable}/v1 OPENAI_API_KEY=${key}`),
+    "",
+    "Ctrl-C stops it.",
+    "",
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+const inner = (line: string) => `  ${line}`;
+
+/** The first signal drains, a second one does not wait. */
+function stopOnSignal(running: Running): void {
+  let since: number | undefined;
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (since !== undefined) {
+      if (performance.now() - since > SAME_SIGNAL_MS) process.exit(signal === "SIGINT" ? 130 : 143);
+      return;
+    }
+    since = performance.now();
+    running.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        process.stderr.write(`turnpike: while stopping: ${error instanceof Error ? error.message : error}\n`);
+        process.exit(1);
+      },
+    );
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+}

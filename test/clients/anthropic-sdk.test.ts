@@ -1,0 +1,555 @@
+import Anthropic, {
+  APIError,
+  AuthenticationError,
+  BadRequestError,
+  InternalServerError,
+  NotFoundError,
+  RateLimitError,
+} from "@anthropic-ai/sdk";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import {
+  anthropicTool,
+  closedAfter,
+  errorOf,
+  expectSettled,
+  type House,
+  type HouseOptions,
+  type Json,
+  MODELS,
+  openHouse,
+  PNG,
+  sentTo,
+  startUpstreams,
+  UPSTREAMS,
+  type UpstreamName,
+} from "./support.ts";
+
+/** The official Anthropic SDK, over real sockets, through Turnpike to each kind of upstream. */
+describe("the official Anthropic SDK", () => {
+  let upstreams: Awaited<ReturnType<typeof startUpstreams>>;
+  let house: House;
+  let client: Anthropic;
+  const others: House[] = [];
+
+  const sdk = (url: string, options: object = {}) =>
+    new Anthropic({ baseURL: `${url}/anthropic`, apiKey: "sk-anything-at-all", maxRetries: 0, ...options });
+
+  /** A gateway with options of its own, for one test. */
+  async function another(options: HouseOptions) {
+    const opened = await openHouse(upstreams, options);
+    others.push(opened);
+    return opened;
+  }
+
+  beforeAll(async () => {
+    upstreams = await startUpstreams();
+    house = await openHouse(upstreams);
+    client = sdk(house.url);
+  });
+  afterEach(async () => {
+    await expectSettled(house.gateway);
+    for (const opened of others.splice(0)) await opened.close();
+    upstreams.reset();
+  });
+  afterAll(async () => {
+    await house.close();
+    await upstreams.closeAll();
+  });
+
+  const hello = (name: UpstreamName, more: object = {}) => ({
+    model: MODELS[name] as string,
+    max_tokens: 1_000,
+    messages: [{ role: "user" as const, content: "hello" }],
+    ...more,
+  });
+  const translated = UPSTREAMS.filter((name) => name !== "anthropic");
+  /** What a script's usage `{ prompt: 100, cached: 40, completion: 50, reasoning: 20 }` is to an Anthropic caller. */
+  const COUNTED = { input_tokens: 60, cache_read_input_tokens: 40, cache_creation_input_tokens: 0, output_tokens: 50 };
+  const SCRIPTED = { prompt: 100, cached: 40, completion: 50, reasoning: 20 };
+
+  describe.each(UPSTREAMS)("to %s", (name) => {
+    test("messages.create returns a message with text, stop reason and usage", async () => {
+      upstreams[name].next({ text: "Hello, Zoë 👋", usage: SCRIPTED });
+      const message = await client.messages.create(hello(name));
+      expect(message).toMatchObject({
+        type: "message",
+        role: "assistant",
+        stop_reason: "end_turn",
+        stop_sequence: null,
+      });
+      expect(message.id).toMatch(/^msg_[0-9A-Za-z]+$/);
+      expect(message.content).toMatchObject([{ type: "text", text: "Hello, Zoë 👋" }]);
+      expect(message.usage).toMatchObject(COUNTED);
+      if (name === "openai" || name === "anthropic")
+        expect(message.usage.output_tokens_details).toMatchObject({ thinking_tokens: 20 });
+      // The upstream's own name in a pass-through, the caller's where the answer was translated.
+      const [, own] = MODELS[name].split("/");
+      expect(message.model).toBe(name === "anthropic" ? own : MODELS[name]);
+      expect(sentTo(upstreams[name]).model).toBe(own);
+    });
+
+    test("system blocks, an image and stop sequences arrive", async () => {
+      upstreams[name].next({ text: "A red pixel. STOP And more." });
+      const message = await client.messages.create(
+        hello(name, {
+          system: [
+            { type: "text", text: "You are brief.", cache_control: { type: "ephemeral" } },
+            { type: "text", text: "You are kind." },
+          ],
+          stop_sequences: ["STOP", "HALT"],
+          messages: [
+            {
+              role: "user",
+              content: [
+                { type: "text", text: "What is this?" },
+                { type: "image", source: { type: "base64", media_type: "image/png", data: PNG } },
+              ],
+            },
+          ],
+        }),
+      );
+      expect(message.content).toMatchObject([{ type: "text", text: expect.stringMatching(/^A red pixel\. ?$/) }]);
+      const sent = sentTo(upstreams[name]);
+      if (name === "anthropic") {
+        expect(message).toMatchObject({ stop_reason: "stop_sequence", stop_sequence: "STOP" });
+        expect(sent.system).toHaveLength(2);
+        return;
+      }
+      expect(sent.stop).toEqual(["STOP", "HALT"]);
+      const [system, user] = sent.messages;
+      expect(system.role).toBe(name === "openai" ? "developer" : "system");
+      expect(system.content).toBe("You are brief.\n\nYou are kind.");
+      expect(user.content[0]).toEqual({ type: "text", text: "What is this?" });
+      expect(user.content[1]).toMatchObject({ type: "image_url", image_url: { url: `data:image/png;base64,${PNG}` } });
+    });
+
+    test("messages.stream gives the text as it comes and the whole message at the end", async () => {
+      upstreams[name].next({ text: "One two three, Zoë 👋.", usage: SCRIPTED, sse: { splitBytes: 7 } });
+      const stream = client.messages.stream(hello(name));
+      const deltas: string[] = [];
+      stream.on("text", (delta) => deltas.push(delta));
+      const message = await stream.finalMessage();
+      expect(deltas.join("")).toBe("One two three, Zoë 👋.");
+      expect(deltas.length).toBeGreaterThan(2);
+      expect(message.content).toMatchObject([{ type: "text", text: "One two three, Zoë 👋." }]);
+      expect(message.stop_reason).toBe("end_turn");
+      expect(message.usage).toMatchObject(COUNTED);
+    });
+
+    test("stream events stand in the order of the Messages grammar", async () => {
+      upstreams[name].next({
+        thinking: "Let me look.",
+        text: "I will call.",
+        toolCalls: [{ name: "get_weather", arguments: { city: "Paris" } }],
+      });
+      const stream = await client.messages.create({
+        ...hello(name, { tools: [anthropicTool], thinking: { type: "adaptive", display: "summarized" } }),
+        stream: true,
+      });
+      const events: Json[] = [];
+      for await (const event of stream) events.push(event);
+      expect(events[0].type).toBe("message_start");
+      expect(events[0].message).toMatchObject({ role: "assistant", content: [], stop_reason: null });
+      expect(events.at(-2)).toMatchObject({ type: "message_delta", delta: { stop_reason: "tool_use" } });
+      expect(events.at(-1)).toEqual({ type: "message_stop" });
+      const blocks = events.slice(1, -2);
+      let open: number | undefined;
+      let next = 0;
+      for (const event of blocks) {
+        if (event.type === "content_block_start") {
+          expect([open, event.index]).toEqual([undefined, next]);
+          open = next++;
+        } else {
+          expect(event.index).toBe(open);
+          if (event.type === "content_block_stop") open = undefined;
+        }
+      }
+      expect(open).toBeUndefined();
+      const kinds = blocks
+        .filter((event) => event.type === "content_block_start")
+        .map((event) => event.content_block.type);
+      // OpenAI's Chat never shows its thinking.
+      expect(kinds).toEqual(name === "openai" ? ["text", "tool_use"] : ["thinking", "text", "tool_use"]);
+    });
+
+    test("a tool loop: the call, its result, the answer", async () => {
+      upstreams[name].next(
+        { text: "Looking.", toolCalls: [{ name: "get_weather", arguments: { city: "Paris", days: [1, 2] } }] },
+        { text: "Sunny." },
+      );
+      const messages: Json[] = [{ role: "user", content: "Weather in Paris?" }];
+      const ask = () => client.messages.create(hello(name, { tools: [anthropicTool], messages }));
+      const first = await ask();
+      expect(first.stop_reason).toBe("tool_use");
+      const call = first.content.find((block) => block.type === "tool_use");
+      expect(call).toMatchObject({ name: "get_weather", input: { city: "Paris", days: [1, 2] } });
+      messages.push(
+        { role: "assistant", content: first.content },
+        { role: "user", content: [{ type: "tool_result", tool_use_id: call?.id, content: "18 degrees" }] },
+      );
+      const second = await ask();
+      expect(second).toMatchObject({ stop_reason: "end_turn", content: [{ type: "text", text: "Sunny." }] });
+      expect(JSON.stringify(sentTo(upstreams[name]))).toContain("18 degrees");
+      const [tool] = sentTo(upstreams[name]).tools;
+      expect(name === "anthropic" ? tool : tool.function).toMatchObject({ name: "get_weather" });
+    });
+
+    test("parallel calls are answered in any order, one with an error and one with an image", async () => {
+      upstreams[name].next(
+        {
+          toolCalls: [
+            { name: "get_weather", arguments: { city: "Paris" } },
+            { name: "get_weather", arguments: { city: "Rome" } },
+            { name: "get_time", arguments: {} },
+          ],
+        },
+        { text: "Both." },
+      );
+      const tools = [anthropicTool, { name: "get_time", input_schema: { type: "object", properties: {} } }];
+      const messages: Json[] = [{ role: "user", content: "Weather?" }];
+      const first = await client.messages.stream(hello(name, { tools, messages })).finalMessage();
+      const calls = first.content.filter((block) => block.type === "tool_use");
+      expect(calls.map((call) => call.input)).toEqual([{ city: "Paris" }, { city: "Rome" }, {}]);
+      expect(new Set(calls.map((call) => call.id)).size).toBe(3);
+      const image = { type: "image", source: { type: "base64", media_type: "image/png", data: PNG } };
+      const [paris, rome, time] = calls;
+      messages.push(
+        { role: "assistant", content: first.content },
+        {
+          role: "user",
+          content: [
+            { type: "tool_result", tool_use_id: rome?.id, content: [{ type: "text", text: "A map:" }, image] },
+            { type: "tool_result", tool_use_id: time?.id },
+            { type: "tool_result", tool_use_id: paris?.id, content: "station is down", is_error: true },
+            { type: "text", text: "Go on." },
+          ],
+        },
+      );
+      const second = await client.messages.create(hello(name, { tools, messages }));
+      expect(second.content).toMatchObject([{ type: "text", text: "Both." }]);
+      const sent = JSON.stringify(sentTo(upstreams[name]));
+      expect(sent).toContain("station is down");
+      expect(sent).toContain(PNG);
+      expect(sent).toContain("Go on.");
+      if (name !== "anthropic") expect(sent).toContain("Error: station is down");
+    });
+
+    test.each([
+      ["auto", { type: "auto" }, "auto"],
+      ["any", { type: "any" }, name === "mistral" ? "any" : "required"],
+      ["tool", { type: "tool", name: "get_weather" }, { type: "function", function: { name: "get_weather" } }],
+      ["none", { type: "none" }, "none"],
+    ])("tool_choice %s arrives", async (_, choice, expected) => {
+      await client.messages.create(hello(name, { tools: [anthropicTool], tool_choice: choice }));
+      expect(sentTo(upstreams[name]).tool_choice).toEqual(name === "anthropic" ? choice : expected);
+    });
+
+    test("disable_parallel_tool_use arrives where the upstream knows it, and is reported where it does not", async () => {
+      const choice = { type: "auto", disable_parallel_tool_use: true };
+      const { data, response } = await client.messages
+        .create({ ...hello(name, { tools: [anthropicTool], tool_choice: choice }), stream: false })
+        .withResponse();
+      expect(data.type).toBe("message");
+      const sent = sentTo(upstreams[name]);
+      if (name === "anthropic") expect(sent.tool_choice).toEqual(choice);
+      else if (name === "llama") {
+        expect(sent.parallel_tool_calls).toBeUndefined();
+        expect(response.headers.get("x-turnpike-changes")).toContain("parallel_tool_calls");
+      } else expect(sent.parallel_tool_calls).toBe(false);
+    });
+
+    test.each(["low", "medium", "high", "xhigh", "max"] as const)(
+      "adaptive thinking with effort %s is accepted",
+      async (effort) => {
+        upstreams[name].next({ thinking: "Let me see.", text: "Seen." });
+        const message = await client.messages.create(
+          hello(name, { thinking: { type: "adaptive", display: "summarized" }, output_config: { effort } }),
+        );
+        const [thinking] = message.content;
+        // OpenAI's Chat never shows its thinking; it thinks all the same.
+        if (name === "openai") expect(thinking).toMatchObject({ type: "text", text: "Seen." });
+        else
+          expect(thinking).toMatchObject({
+            type: "thinking",
+            thinking: "Let me see.",
+            signature: expect.stringMatching(/./),
+          });
+        const sent = sentTo(upstreams[name]);
+        if (name === "mistral") expect(sent.reasoning_effort).toBe("high");
+        if (name === "openai") expect(sent.reasoning_effort).toBe(effort === "max" ? "xhigh" : effort);
+        if (name === "llama") expect(sent.reasoning_effort).toBeUndefined();
+        if (name === "anthropic") expect(sent.output_config).toEqual({ effort });
+      },
+    );
+
+    test.each(["summarized", "omitted"] as const)(
+      "thinking (%s) and its signature can be sent back in the next turn",
+      async (display) => {
+        upstreams[name].next(
+          { thinking: "Paris, I think.", toolCalls: [{ name: "get_weather", arguments: { city: "Paris" } }] },
+          { text: "Sunny." },
+        );
+        const messages: Json[] = [{ role: "user", content: "Weather?" }];
+        const ask = () =>
+          client.messages
+            .stream(hello(name, { tools: [anthropicTool], messages, thinking: { type: "adaptive", display } }))
+            .finalMessage();
+        const first = await ask();
+        const thinking = first.content.find((block) => block.type === "thinking");
+        if (name !== "openai")
+          expect(thinking).toMatchObject({ thinking: display === "omitted" ? "" : "Paris, I think." });
+        const call = first.content.find((block) => block.type === "tool_use");
+        messages.push(
+          { role: "assistant", content: first.content },
+          { role: "user", content: [{ type: "tool_result", tool_use_id: call?.id, content: "18 degrees" }] },
+        );
+        const second = await ask();
+        expect(second.content).toMatchObject([{ type: "text", text: "Sunny." }]);
+        // Mistral gets its thinking back, also where the caller could not read it.
+        if (name === "mistral") {
+          const assistant = sentTo(upstreams.mistral).messages.find((message: Json) => message.role === "assistant");
+          expect(assistant.content[0]).toMatchObject({
+            type: "thinking",
+            thinking: [{ type: "text", text: "Paris, I think." }],
+          });
+        }
+      },
+    );
+
+    test("thinking disabled reaches the upstream, and no thinking comes back", async () => {
+      upstreams[name].next({ thinking: "Never shown.", text: "Quick." });
+      const message = await client.messages.create(hello(name, { thinking: { type: "disabled" } }));
+      // The generic profile sends no reasoning field: such a server thinks as it is configured.
+      if (name !== "llama") expect(message.content).toMatchObject([{ type: "text", text: "Quick." }]);
+      const sent = sentTo(upstreams[name]);
+      if (name === "mistral" || name === "openai") expect(sent.reasoning_effort).toBe("none");
+    });
+
+    test("max_tokens ends the answer with stop_reason max_tokens", async () => {
+      upstreams[name].next({ text: "far too long an answer ".repeat(20) });
+      const message = await client.messages.create(hello(name, { max_tokens: 5 }));
+      expect(message.stop_reason).toBe("max_tokens");
+      expect(message.usage.output_tokens).toBe(5);
+      const sent = sentTo(upstreams[name]);
+      expect(name === "openai" ? sent.max_completion_tokens : sent.max_tokens).toBe(5);
+    });
+
+    test("messages.countTokens counts without a paid call", async () => {
+      const counted = await client.messages.countTokens({
+        model: MODELS[name],
+        system: "You are brief.",
+        tools: [anthropicTool],
+        messages: [{ role: "user", content: "How many tokens are these?" }],
+      });
+      expect(counted.input_tokens).toBeGreaterThan(10);
+      expect(upstreams[name].requests.filter((request) => !request.path.endsWith("/count_tokens"))).toEqual([]);
+      expect(upstreams[name].requests).toHaveLength(name === "anthropic" ? 1 : 0);
+    });
+
+    test("a 400 of the upstream is a BadRequestError", async () => {
+      upstreams[name].next({ status: 400, errorEvent: { message: "That will not do." } });
+      const error = await errorOf(client.messages.create(hello(name)));
+      expect(error).toBeInstanceOf(BadRequestError);
+      expect(error.type).toBe("invalid_request_error");
+      expect(error.message).toContain("That will not do.");
+    });
+
+    test("a 429 of the upstream is a RateLimitError with its retry-after", async () => {
+      upstreams[name].next({ status: 429, headers: { "retry-after": "17" } });
+      const error = await errorOf(client.messages.create(hello(name)));
+      expect(error).toBeInstanceOf(RateLimitError);
+      expect(error.type).toBe("rate_limit_error");
+      expect(error.headers.get("retry-after")).toBe("17");
+      expect(error.headers.get("x-should-retry")).toBe("true");
+    });
+
+    test("an overloaded upstream is a 529 overloaded_error", async () => {
+      upstreams[name].next({ status: name === "anthropic" ? 529 : 503 });
+      const error = await errorOf(client.messages.create(hello(name)));
+      expect(error).toBeInstanceOf(InternalServerError);
+      expect(error).toMatchObject({ status: 529, type: "overloaded_error" });
+      expect(error.requestID).toMatch(/./);
+    });
+
+    test("an upstream that breaks before it answers is an InternalServerError", async () => {
+      upstreams[name].next({ reset: "before-headers" });
+      const error = await errorOf(client.messages.create(hello(name)));
+      expect(error).toBeInstanceOf(InternalServerError);
+      expect(error).toMatchObject({ status: 502, type: "api_error", errorCode: "upstream_unreachable" });
+    });
+
+    test.each([401, 403])("an upstream's %s about our key is a 502, never the caller's", async (status) => {
+      upstreams[name].next({ status });
+      const error = await errorOf(client.messages.create(hello(name)));
+      expect(error).toBeInstanceOf(InternalServerError);
+      expect(error).not.toBeInstanceOf(AuthenticationError);
+      expect(error).toMatchObject({ status: 502, errorCode: "upstream_auth" });
+      expect(error.headers.get("x-turnpike-error")).toBe("upstream_auth");
+    });
+
+    test("aborting a stream closes the upstream within 100 ms", async () => {
+      upstreams[name].next({ text: "word ".repeat(400), chunkDelayMs: 5 });
+      const stream = client.messages.stream(hello(name));
+      let abortedAt = 0;
+      stream.once("text", () => {
+        abortedAt = Date.now();
+        stream.abort();
+      });
+      await errorOf(stream.finalMessage());
+      expect(abortedAt).toBeGreaterThan(0);
+      expect(await closedAfter(upstreams[name], abortedAt)).toBeLessThan(100);
+    });
+
+    test("aborting before the upstream answers closes it too", async () => {
+      upstreams[name].next({ hang: "before-headers" });
+      const controller = new AbortController();
+      const answer = client.messages.create(hello(name), { signal: controller.signal });
+      const failed = errorOf(answer);
+      await expect.poll(() => upstreams[name].requests.length).toBe(1);
+      const abortedAt = Date.now();
+      controller.abort();
+      expect(await failed).toBeInstanceOf(Anthropic.APIUserAbortError);
+      expect(await closedAfter(upstreams[name], abortedAt)).toBeLessThan(100);
+    });
+
+    test.each([
+      ["is cut off", { cut: true }],
+      ["breaks", { reset: "mid-stream" as const }],
+    ])("a stream that %s raises after what came through", async (_, fault) => {
+      upstreams[name].next({ text: "One two three four.", ...fault });
+      const stream = client.messages.stream(hello(name));
+      let text = "";
+      stream.on("text", (delta) => {
+        text += delta;
+      });
+      const error = await errorOf(stream.finalMessage());
+      expect(error).toBeInstanceOf(APIError);
+      expect(error.type).toBe("api_error");
+      expect("One two three four.".startsWith(text) && text !== "").toBe(true);
+    });
+
+    test("an error event in mid-stream raises with its type", async () => {
+      upstreams[name].next({
+        text: "One two three four.",
+        errorEvent:
+          name === "anthropic"
+            ? { type: "overloaded_error", message: "Overloaded" }
+            : { message: "The GPU caught fire" },
+      });
+      const error = await errorOf(client.messages.stream(hello(name)).finalMessage());
+      expect(error).toBeInstanceOf(APIError);
+      expect(error.type).toBe(name === "anthropic" ? "overloaded_error" : "api_error");
+      expect(error.message).toContain(name === "anthropic" ? "Overloaded" : "The GPU caught fire");
+    });
+  });
+
+  test.each(translated)(
+    "a malformed request is a BadRequestError that names the field, before it reaches %s",
+    async (name) => {
+      const error = await errorOf(
+        client.messages.create(hello(name, { messages: [{ role: "user", content: [{ type: "text" }] }] })),
+      );
+      expect(error).toBeInstanceOf(BadRequestError);
+      expect(error.type).toBe("invalid_request_error");
+      expect(error.message).toContain("messages.0.content.0.text");
+      expect(upstreams[name].requests).toHaveLength(0);
+    },
+  );
+
+  test("an unknown model is a NotFoundError", async () => {
+    const error = await errorOf(client.messages.create(hello("mistral", { model: "claude-nobody" })));
+    expect(error).toBeInstanceOf(NotFoundError);
+    expect(error).toMatchObject({ type: "not_found_error", errorCode: "model_not_found" });
+    expect(error.message).toContain("claude-nobody");
+  });
+
+  test("a wrong key for the gateway is an AuthenticationError, a right one is let in by either header", async () => {
+    const guarded = await another({ auth: { keys: [{ id: "web", key: "tp-right-key-1" }] } });
+    const wrong = await errorOf(sdk(guarded.url).messages.create(hello("mistral")));
+    expect(wrong).toBeInstanceOf(AuthenticationError);
+    expect(wrong).toMatchObject({ status: 401, type: "authentication_error" });
+    await sdk(guarded.url, { apiKey: "tp-right-key-1" }).messages.create(hello("mistral"));
+    await sdk(guarded.url, { apiKey: null, authToken: "tp-right-key-1" }).messages.create(hello("mistral"));
+    expect(upstreams.mistral.requests).toHaveLength(2);
+    expect(JSON.stringify(upstreams.mistral.requests.map((request) => request.headers))).not.toContain(
+      "tp-right-key-1",
+    );
+  });
+
+  test("a spent budget is a 402 that the SDK does not retry", async () => {
+    let asked = 0;
+    const capped = await another({
+      limits: [{ name: "tiny", requests: 1, per: "day" }],
+      first: [
+        (exchange, next) => {
+          asked++;
+          return next(exchange);
+        },
+      ],
+    });
+    const patient = sdk(capped.url, { maxRetries: 3 });
+    await patient.messages.create(hello("mistral"));
+    asked = 0;
+    for (const ask of [
+      () => patient.messages.create(hello("mistral")),
+      () => patient.messages.stream(hello("mistral")).finalMessage(),
+    ]) {
+      const error = await errorOf(ask());
+      expect(error).toBeInstanceOf(APIError);
+      expect(error).toMatchObject({ status: 402, type: "billing_error", errorCode: "budget_exceeded" });
+      expect(error.message).toContain("tiny");
+      expect(error.headers.get("x-should-retry")).toBe("false");
+      expect(Number(error.headers.get("retry-after"))).toBeGreaterThan(0);
+    }
+    expect(asked).toBe(2);
+    expect(upstreams.mistral.requests).toHaveLength(1);
+  });
+
+  test("the SDK's own retries work: after a 429 the second request is answered", async () => {
+    upstreams.mistral.next({ status: 429, headers: { "retry-after": "1" } }, { text: "Now." });
+    const strict = await another({ router: { retries: 0, maxRetryAfterMs: 0 } });
+    const message = await sdk(strict.url, { maxRetries: 1 }).messages.create(hello("mistral"));
+    expect(message.content).toMatchObject([{ text: "Now." }]);
+    expect(upstreams.mistral.requests).toHaveLength(2);
+  });
+
+  test("a conversation that began at Mistral, thinking included, goes on at Anthropic and back", async () => {
+    const messages: Json[] = [{ role: "user", content: "Weather?" }];
+    const thinking = { type: "adaptive", display: "summarized" };
+    const turn = async (name: UpstreamName) => {
+      const message = await client.messages.create(hello(name, { messages, thinking }));
+      messages.push({ role: "assistant", content: message.content }, { role: "user", content: "And then?" });
+      return message;
+    };
+    upstreams.mistral.always({ thinking: "Hm, Mistral.", text: "Sun." });
+    upstreams.anthropic.always({ thinking: "Hm, Claude.", text: "Rain." });
+    expect((await turn("mistral")).content).toMatchObject([{ type: "thinking" }, { text: "Sun." }]);
+    expect((await turn("anthropic")).content).toMatchObject([{ type: "thinking" }, { text: "Rain." }]);
+    expect((await turn("mistral")).content).toMatchObject([{ type: "thinking" }, { text: "Sun." }]);
+    expect((await turn("openai")).content).toMatchObject([{ type: "text" }]);
+    expect((await turn("llama")).content).toMatchObject([{ type: "text" }]);
+  });
+
+  test("models are listed and retrieved in Anthropic's shape", async () => {
+    const named = await another({
+      router: {
+        rules: [
+          { match: { model: "claude-*" }, to: MODELS.mistral },
+          { match: { model: "house" }, to: MODELS.llama },
+        ],
+        retries: 0,
+      },
+    });
+    const models = sdk(named.url).models;
+    const ids: string[] = [];
+    for await (const model of models.list()) {
+      expect(model).toMatchObject({ type: "model", display_name: expect.any(String), created_at: expect.any(String) });
+      ids.push(model.id);
+    }
+    expect(ids).toContain("house");
+    expect(ids).toContain("mistral/mistral-medium-3-5");
+    expect(await models.retrieve("house")).toMatchObject({ type: "model", id: "house" });
+    expect(await models.retrieve("mistral/mistral-medium-3-5")).toMatchObject({ id: "mistral/mistral-medium-3-5" });
+    expect(await errorOf(models.retrieve("nobody"))).toBeInstanceOf(NotFoundError);
+  });
+});

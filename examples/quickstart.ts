@@ -12,14 +12,14 @@ const gateway = createGateway({
 });
 
 // OpenAI shapes, whatever the provider is.
-const answer = await gateway.completion<{ choices: { message: { content: string } }[] }>({
+const answer = await gateway.completion({
   model: "my-model",
   messages: [{ role: "user", content: "hello" }],
 });
 console.log(answer.choices[0]?.message.content);
 
 // Anthropic shapes, streamed.
-const stream = await gateway.messages<{ type: string; delta?: { text?: string } }>({
+const stream = await gateway.messages({
   model: "my-model",
   max_tokens: 200,
   stream: true,

@@ -12,10 +12,11 @@ export type { Change, ChatRequest, ChatResponse, Message, Part, Tool } from "./c
 export type { Usage } from "./core/usage.ts";
 export { type CallOptions, createGateway, type Gateway, type GatewayOptions } from "./gateway/create-gateway.ts";
 export type { ChunkStream } from "./gateway/in-process.ts";
+export type { AnthropicEvent, AnthropicMessage, ChatCompletion, ChatCompletionChunk } from "./gateway/shapes.ts";
 export { toFetchHandler } from "./http/fetch-handler.ts";
 export { type NodeHandler, type NodeHandlerOptions, toNodeHandler } from "./http/node-handler.ts";
 export { type AuthOptions, auth, hashKey } from "./middleware/auth.ts";
-export { type BudgetOptions, budget } from "./middleware/budget.ts";
+export { type BudgetOptions, type BudgetWarning, budget, type TopUp } from "./middleware/budget/index.ts";
 export { type LoggerOptions, type LogSink, logger } from "./middleware/logger.ts";
 export { type RouterOptions, router } from "./middleware/router.ts";
 export { type TranslatorOptions, translator } from "./middleware/translator/index.ts";

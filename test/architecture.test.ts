@@ -14,7 +14,7 @@ const ROOMS: Record<string, { may: readonly string[]; own: "any" | "shared-only"
   prices: { may: ["core"], own: "any" },
   budget: { may: ["core", "prices"], own: "any" },
   stores: { may: ["core", "budget"], own: "shared-only" },
-  middleware: { may: ["core", "budget", "prices", "capabilities", "dialects"], own: "shared-only" },
+  middleware: { may: ["core", "budget", "prices", "capabilities", "dialects", "stores"], own: "shared-only" },
   gateway: { may: ["core", "budget", "prices", "dialects", "middleware", "providers", "stores", "http"], own: "any" },
   http: { may: ["core", "dialects", "gateway"], own: "any" },
   testing: { may: ["core", "budget"], own: "any" },

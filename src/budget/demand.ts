@@ -10,10 +10,12 @@ export interface Demand {
   limit: CompiledLimit;
   unit: Unit;
   hold: Hold;
+  /** Epoch ms at which there is more again; `undefined` when no time brings it. */
+  opensAt: number | undefined;
 }
 
 /**
- * Everything an attempt at a target has to reserve.
+ * Everything an attempt at a target has to reserve. `credits` are top-ups of prepaid counters.
  * @throws GatewayError `budget_exceeded` when a money limit covers a target without a known price
  */
 export function demandsOf(
@@ -22,12 +24,15 @@ export function demandsOf(
   target: Target,
   inputTokens: number,
   now: number,
+  credits: (counter: string) => number,
 ): Demand[] {
   const prospect = prospectOf(target, inputTokens);
   const demands: Demand[] = [];
   for (const limit of limits) {
-    const span = limit.span(now);
     for (const { unit, amount } of limit.amounts) {
+      const span = limit.span(unit, now);
+      const released = unit === "concurrent" ? { amount, until: span.until } : limit.released(amount, now);
+      const opensAt = unit === "concurrent" || limit.per === "lifetime" ? undefined : released.until;
       const cost = costOf(unit, prospect);
       if (!cost) {
         if (limit.unknownPrice === "allow") continue;
@@ -42,7 +47,8 @@ export function demandsOf(
         );
       }
       for (const counter of new Set(limit.counters(unit, identity, target))) {
-        demands.push({ limit, unit, hold: { counter, ...span, ...cost, limit: amount } });
+        const extra = limit.per === "lifetime" ? credits(counter) : 0;
+        demands.push({ limit, unit, opensAt, hold: { counter, ...span, ...cost, limit: released.amount + extra } });
       }
     }
   }

@@ -7,8 +7,8 @@ import type { Target } from "../core/provider.ts";
 import { NANO } from "../prices/index.ts";
 import { calendarWindows, lifetimeWindow, rollingWindow, type Span } from "./windows.ts";
 
-/** What a limit can be counted in. `tokens` are input and output together. */
-export const UNITS = ["tokens", "inputTokens", "outputTokens", "requests", "usd"] as const;
+/** What a limit can be counted in. `tokens` are input and output together; `concurrent` are requests that run. */
+export const UNITS = ["tokens", "inputTokens", "outputTokens", "requests", "usd", "concurrent"] as const;
 export type Unit = (typeof UNITS)[number];
 
 const scopeNames = ["gateway", "key", "user", "team", "tag", "provider", "model"] as const;
@@ -34,20 +34,44 @@ export const limitOptions = z
     outputTokens: whole.optional(),
     requests: whole.optional(),
     usd: z.number().min(0).max(9_000_000).optional().describe("US dollars."),
+    concurrent: whole.optional().describe("Requests running at the same time; has no window."),
     per: z
       .union([
         z.enum(["minute", "hour", "day", "week", "month", "lifetime"]),
         z.strictObject({ rollingMs: z.int().positive() }),
       ])
-      .describe("Window: a calendar one, a rolling one, or `lifetime` (prepaid)."),
+      .optional()
+      .describe("Window: a calendar one, a rolling one, or `lifetime` (prepaid). Only `concurrent` needs none."),
     timeZone: z.string().optional().describe("IANA zone of calendar windows, for example Europe/Paris. Default UTC."),
     weekStart: z.enum(["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]).optional(),
     onExceeded: z.enum(["next", "deny"]).default("next").describe("Try the next target, or refuse at once."),
-    onStoreError: z.enum(["deny", "allow"]).default("deny").describe("When the store cannot be reached."),
+    onStoreError: z
+      .enum(["deny", "allow", "local"])
+      .default("deny")
+      .describe("When the store cannot be reached: refuse, let pass, or count in this process (see `processes`)."),
+    warnAt: z
+      .array(z.number().gt(0).max(1))
+      .optional()
+      .describe("Shares of the limit, once per window each: 0.8 warns when 80 % are used."),
+    pace: z
+      .literal("day")
+      .optional()
+      .describe("Releases a week's or month's limit day by day, so that nobody is stuck for the rest of it."),
     unknownPrice: z.enum(["deny", "allow"]).default("deny").describe("For `usd`: when a target's price is unknown."),
   })
   .refine((limit) => UNITS.some((unit) => limit[unit] !== undefined), {
     error: `a limit needs a unit: one of ${UNITS.join(", ")}`,
+  })
+  .refine(
+    (limit) => limit.per !== undefined || UNITS.every((unit) => unit === "concurrent" || limit[unit] === undefined),
+    {
+      error: "a limit needs `per`: minute, hour, day, week, month, lifetime or { rollingMs }",
+      path: ["per"],
+    },
+  )
+  .refine((limit) => limit.pace === undefined || limit.per === "week" || limit.per === "month", {
+    error: "`pace` is for limits per week or month",
+    path: ["pace"],
   });
 
 export type LimitOptions = z.input<typeof limitOptions>;
@@ -66,7 +90,9 @@ export interface CompiledLimit extends Limit {
   covers(identity: Identity, target: Target): boolean;
   /** Units with their amounts in whole units of the store. */
   readonly amounts: readonly { unit: Unit; amount: Units }[];
-  span(now: number): Span;
+  span(unit: Unit, now: number): Span;
+  /** What of an amount may be used by now, and when more will be: less than all only for paced limits. */
+  released(amount: Units, now: number): { amount: Units; until: number };
   /** Counter names of one attempt and unit. More than one only for `by: "tag"`. */
   counters(unit: Unit, identity: Identity, target: Target): string[];
 }
@@ -74,6 +100,8 @@ export interface CompiledLimit extends Limit {
 /** @throws RangeError for an unknown time zone */
 export function compileLimit(limit: Limit): CompiledLimit {
   const { match = {}, by } = limit;
+  const windowSpan = spanOf(limit);
+  const dayOf = calendarWindows({ period: "day", timeZone: limit.timeZone });
   const scopes: ScopeName[] = by === undefined ? ["gateway"] : typeof by === "string" ? [by] : by;
   const checks = Object.entries(match).map(([scope, patterns]) => {
     const matches = anyGlob(patterns);
@@ -86,7 +114,15 @@ export function compileLimit(limit: Limit): CompiledLimit {
       const amount = limit[unit];
       return amount === undefined ? [] : [{ unit, amount: unit === "usd" ? Math.round(amount * NANO) : amount }];
     }),
-    span: spanOf(limit),
+    span: (unit, now) => (unit === "concurrent" ? concurrentSpan(now) : windowSpan(now)),
+    released(amount, now) {
+      const { bucket, until } = windowSpan(now);
+      if (limit.pace === undefined) return { amount, until };
+      const today = dayOf(now);
+      const days = Math.round((until - bucket) / DAY);
+      const day = Math.round((today.start - bucket) / DAY) + 1;
+      return { amount: Math.floor((amount * Math.min(day, days)) / days), until: Math.min(today.end, until) };
+    },
     counters(unit, identity, target) {
       let keys = [`${piece(limit.name)}|${unit}`];
       for (const scope of scopes) {
@@ -99,8 +135,19 @@ export function compileLimit(limit: Limit): CompiledLimit {
   };
 }
 
+const DAY = 24 * 3_600_000;
+
+/**
+ * Running requests are held, never used. They are counted over the day they began and the one before it, so that
+ * nothing is counted for ever if it never ends.
+ */
+function concurrentSpan(now: number): Span {
+  const bucket = Math.floor(now / DAY) * DAY;
+  return { bucket, from: bucket - DAY, step: DAY, until: bucket + 2 * DAY };
+}
+
 function spanOf({ per, timeZone, weekStart }: Limit): (now: number) => Span {
-  if (per === "lifetime") return lifetimeWindow;
+  if (per === undefined || per === "lifetime") return lifetimeWindow;
   if (typeof per === "object") return (now) => rollingWindow({ ms: per.rollingMs }, now);
   const windowAt = calendarWindows({ period: per, timeZone, weekStart });
   return (now) => {
@@ -144,6 +191,7 @@ export function costOf(unit: Unit, prospect: Prospect): Pick<Hold, "fixed" | "pe
     case "outputTokens":
       return { fixed: 0, perUnit: 1 };
     case "requests":
+    case "concurrent":
       return { fixed: 1, perUnit: 0 };
     case "usd":
       if (prospect.inputNano === null || prospect.nanoPerOutputToken === null) return undefined;

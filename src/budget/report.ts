@@ -5,18 +5,20 @@ import { NANO } from "../prices/index.ts";
 import type { Demand } from "./demand.ts";
 import type { CompiledLimit, Unit } from "./limits.ts";
 
-/** One counter of a limit, as users see it. */
+/** One counter of a limit, as users see it. Amounts are in the unit; US dollars for `usd`. */
 export interface BudgetUsage {
   limit: string;
   unit: Unit;
-  /** In the unit; US dollars for `usd`. */
+  /** What may be used by now: the limit, for a paced one what is released so far, for a prepaid one with its top-ups. */
   amount: number;
   used: number;
   /** Reserved by running requests. */
   held: number;
   remaining: number;
-  /** ISO time at which the window ends; `null` for a lifetime limit. */
+  /** ISO time at which there is more again; `null` when no time brings it. */
   resetsAt: string | null;
+  /** What of `used` went where in this window: `{ "mistral/mistral-medium-3-5": 1200 }`. */
+  byModel?: Record<string, number>;
 }
 
 const WORDS: Record<Unit, string> = {
@@ -25,9 +27,10 @@ const WORDS: Record<Unit, string> = {
   outputTokens: "output tokens",
   requests: "requests",
   usd: "US dollars",
+  concurrent: "running requests",
 };
 
-const inUnit = (unit: Unit, amount: number) => (unit === "usd" ? amount / NANO : amount);
+export const inUnit = (unit: Unit, amount: number) => (unit === "usd" ? amount / NANO : amount);
 const figure = (unit: Unit, amount: number) =>
   unit === "usd" ? `$${(amount / NANO).toFixed(4)}` : amount.toLocaleString("en-US");
 
@@ -35,8 +38,8 @@ export function shown(
   limit: CompiledLimit,
   unit: Unit,
   amount: number,
-  state: CounterState,
-  until: number,
+  state: Pick<CounterState, "used" | "held">,
+  opensAt: number | undefined,
 ): BudgetUsage {
   return {
     limit: limit.name,
@@ -45,8 +48,14 @@ export function shown(
     used: inUnit(unit, state.used),
     held: inUnit(unit, state.held),
     remaining: inUnit(unit, Math.max(0, amount - state.used - state.held)),
-    resetsAt: limit.per === "lifetime" ? null : new Date(until).toISOString(),
+    resetsAt: opensAt === undefined ? null : new Date(opensAt).toISOString(),
   };
+}
+
+export interface RefusalOptions {
+  now: number;
+  /** HTTP status of a spent budget. */
+  status: number;
 }
 
 /** The error of a spent budget, in words a user can act on. Of several, the one that opens last decides when. */
@@ -54,51 +63,83 @@ export function refusal(
   demands: readonly Demand[],
   denied: Extract<ReserveResult, { ok: false }>["denied"],
   target: Target,
-  now: number,
+  { now, status }: RefusalOptions,
 ): GatewayError {
-  const state = denied.reduce((latest, each) => (each.until > latest.until ? each : latest));
-  const { limit, unit, hold } = demands.find((each) => each.hold.counter === state.counter)!;
-  const usage = shown(limit, unit, hold.limit ?? 0, state, hold.until);
-  const lines = [
+  const refused = denied.map((state) => ({
+    state,
+    demand: demands.find(({ hold }) => hold.counter === state.counter)!,
+  }));
+  const ladder = refused.some(({ demand }) => demand.limit.onExceeded === "deny") ? "stop" : "next";
+  const lasting = refused.filter(({ demand }) => demand.unit !== "concurrent");
+  const opens = ({ demand }: (typeof refused)[number]) => demand.opensAt ?? Number.POSITIVE_INFINITY;
+  const { state, demand } = (lasting.length > 0 ? lasting : refused).reduce((a, b) => (opens(b) > opens(a) ? b : a));
+  const { limit, unit, hold, opensAt } = demand;
+  const usage = shown(limit, unit, hold.limit ?? 0, state, opensAt);
+  const details = { ...usage, needed: inUnit(unit, state.needed) };
+  const provider = target.providerName;
+  if (unit === "concurrent") {
+    return new GatewayError(
+      "rate_limited",
+      `Limit "${limit.name}": ${state.held} of ${hold.limit} requests are running already`,
+      { provider, retryAfterSeconds: 1, details, ladder },
+    );
+  }
+  const words = [
     `Budget "${limit.name}" is spent for ${targetName(target)}:`,
     `${figure(unit, state.used)} of ${figure(unit, hold.limit ?? 0)} ${WORDS[unit]} used,`,
     ...(state.held > 0 ? [`${figure(unit, state.held)} held by running requests,`] : []),
     `${figure(unit, state.needed)} needed.`,
     ...(usage.resetsAt ? [`It opens again at ${usage.resetsAt}.`] : []),
   ];
-  return new GatewayError("budget_exceeded", lines.join(" "), {
-    provider: target.providerName,
+  return new GatewayError("budget_exceeded", words.join(" "), {
+    provider,
+    status,
     retryable: false,
-    retryAfterSeconds: usage.resetsAt ? Math.max(1, Math.ceil((hold.until - now) / 1_000)) : undefined,
-    details: { ...usage, needed: inUnit(unit, state.needed) },
-    ladder: denied.some((each) => stops(demands, each.counter)) ? "stop" : "next",
+    retryAfterSeconds: opensAt === undefined ? undefined : Math.max(1, Math.ceil((opensAt - now) / 1_000)),
+    details,
+    ladder,
   });
 }
 
-function stops(demands: readonly Demand[], counter: string): boolean {
-  return demands.find(({ hold }) => hold.counter === counter)?.limit.onExceeded === "deny";
-}
-
-/** `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers) of the counter that is nearest to its end. */
+/**
+ * What is left of the counter that is nearest to its end: `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers)
+ * and, for tokens and requests, the `x-ratelimit-*` ones that OpenAI's clients know.
+ */
 export function rateLimitHeaders(
   demands: readonly Demand[],
   states: readonly CounterState[],
   now: number,
 ): Record<string, string> {
-  let tightest: { demand: Demand; left: number } | undefined;
+  const headers: Record<string, string> = {};
+  let tightest: { demand: Demand; share: number; left: number } | undefined;
+  const nearest: Record<string, number> = {};
   for (const [index, demand] of demands.entries()) {
     const { limit } = demand.hold;
     const state = states[index];
-    if (!limit || !state) continue;
+    if (!limit || !state || demand.unit === "concurrent") continue;
     const left = Math.max(0, limit - state.used - state.held);
-    if (!tightest || left / limit < tightest.left / tightest.demand.hold.limit!) tightest = { demand, left };
+    const share = left / limit;
+    if (!tightest || share < tightest.share) tightest = { demand, share, left };
+    const family = demand.unit === "requests" ? "requests" : demand.unit === "usd" ? undefined : "tokens";
+    if (family && share < (nearest[family] ?? Number.POSITIVE_INFINITY)) {
+      nearest[family] = share;
+      headers[`x-ratelimit-limit-${family}`] = String(limit);
+      headers[`x-ratelimit-remaining-${family}`] = String(left);
+      if (demand.opensAt !== undefined) headers[`x-ratelimit-reset-${family}`] = duration(demand.opensAt - now);
+    }
   }
-  if (!tightest) return {};
-  const { limit, unit, hold } = tightest.demand;
+  if (!tightest) return headers;
+  const { limit, unit, hold, opensAt } = tightest.demand;
   const name = `"${limit.name.replace(/[^\x20-\x7e]|["\\]/g, "_")}"`;
-  const reset = limit.per === "lifetime" ? "" : `;t=${Math.max(0, Math.ceil((hold.until - now) / 1_000))}`;
-  return {
-    "ratelimit-policy": `${name};q=${inUnit(unit, hold.limit!)};qu="${unit}"`,
-    ratelimit: `${name};r=${inUnit(unit, tightest.left)}${reset}`,
-  };
+  const reset = opensAt === undefined ? "" : `;t=${Math.max(0, Math.ceil((opensAt - now) / 1_000))}`;
+  headers["ratelimit-policy"] = `${name};q=${inUnit(unit, hold.limit!)};qu="${unit}"`;
+  headers.ratelimit = `${name};r=${inUnit(unit, tightest.left)}${reset}`;
+  return headers;
+}
+
+/** `6h5m4s`, as OpenAI writes it. */
+function duration(ms: number): string {
+  const seconds = Math.max(0, Math.ceil(ms / 1_000));
+  const [h, m, s] = [Math.floor(seconds / 3_600), Math.floor((seconds % 3_600) / 60), seconds % 60];
+  return `${h > 0 ? `${h}h` : ""}${h > 0 || m > 0 ? `${m}m` : ""}${s}s`;
 }

@@ -1,38 +1,49 @@
+import type { Gateway } from "../gateway/create-gateway.ts";
 import { memoryStore } from "../stores/memory.ts";
 import type { CliOptions } from "./args.ts";
-import { load } from "./load.ts";
+import { type Loaded, load } from "./load.ts";
 import { build, isLoopback } from "./server.ts";
-import { limitLines, retiredLines, routeLines, storeText } from "./table.ts";
+import { limitLines, retiredLines, routeLines, ruleTargets, storeLines, targetText } from "./table.ts";
 
 /** `turnpike check`: builds everything, serves nothing, prints where requests would go. */
 export async function check({ config: path }: CliOptions): Promise<void> {
   // The configured store would make its file.
   const loaded = await load(path, { store: memoryStore() });
   const gateway = build(loaded);
-  const { config, file, server, notes } = loaded;
+  const { config, file, options, notes } = loaded;
   const lines = [
     file ? `${file} is valid.` : "No configuration file here; these are the embedded defaults.",
     ...notes,
     "",
+    ...(config ? describeData(config, gateway) : describeCode(options, gateway)),
+    ...retiredLines(ruleTargets(options.use)),
   ];
-  if (config) {
-    const { rules } = config.router;
-    lines.push(...routeLines(rules, gateway.providers, true), "");
-    lines.push(...limitLines(config.budget?.limits ?? []).map((limit) => `Limit ${limit}`));
-    lines.push(config.budget ? `Budgets are kept in ${storeText(config.budget.store)}` : "No limit is in force.");
-    lines.push(config.auth ? `Callers need one of ${config.auth.keys.length} key(s).` : "No key is asked of callers.");
-    lines.push(...retiredLines(rules, gateway.providers).map((warning) => `Warning: ${warning}`));
-    if (!config.auth && !isLoopback(server.host))
-      lines.push(`Warning: ${server.host} without \`auth\` is refused at the start.`);
-  } else {
-    lines.push(
-      `Providers: ${[...gateway.providers].map(([name, { type, jurisdiction }]) => `${name} (${type}${jurisdiction ? `, ${jurisdiction}` : ""})`).join(", ")}`,
-    );
-    lines.push(
-      `Pipeline: ${(loaded.options.use ?? []).map((middleware) => middleware.id ?? (middleware.name || "function")).join(" → ") || "router → translator"}`,
-    );
-    lines.push("Callers may ask for:", ...gateway.models().map(({ id }) => `  ${id}`));
-  }
   process.stdout.write(`${lines.join("\n")}\n`);
   await gateway.close({ drainMs: 0 });
+}
+
+function describeData({ router, budget, auth, server }: NonNullable<Loaded["config"]>, gateway: Gateway): string[] {
+  return [
+    ...routeLines(router.rules, gateway.providers, true),
+    "",
+    ...limitLines(budget?.limits ?? []),
+    ...storeLines(budget),
+    auth ? `Callers need a key; ${auth.keys.length} configured.` : "No key is asked of callers.",
+    ...(auth || isLoopback(server.host) ? [] : [`Warning: ${server.host} is refused at the start without \`auth\`.`]),
+  ];
+}
+
+/** Middleware that is built already tells less: where it may send, and what callers may ask for. */
+function describeCode({ use = [] }: Loaded["options"], gateway: Gateway): string[] {
+  const { providers } = gateway;
+  const targets = ruleTargets(use).map(({ providerName, model }) => targetText(`${providerName}/${model}`, providers));
+  return [
+    `Providers: ${[...providers].map(([name, { type }]) => `${name} (${type})`).join(", ")}`,
+    `Pipeline:  ${use.map(({ id, name }) => id ?? (name || "a function")).join(" → ") || "router → translator"}`,
+    `Targets:   ${targets.join(", ") || "as asked for: provider/model"}`,
+    `Callers may ask for: ${gateway
+      .models()
+      .map(({ id }) => id)
+      .join(", ")}`,
+  ];
 }

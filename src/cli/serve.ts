@@ -1,8 +1,9 @@
+import type { Gateway } from "../gateway/create-gateway.ts";
 import type { CliOptions } from "./args.ts";
 import { CliError } from "./errors.ts";
 import { type Loaded, load } from "./load.ts";
 import { build, isLoopback, listen, type Running } from "./server.ts";
-import { limitLines, retiredLines, routeLines, storeText } from "./table.ts";
+import { limitLines, retiredLines, routeLines, ruleTargets, storeLines } from "./table.ts";
 
 /** Signals this close together are one: npm passes on what the terminal has sent already. */
 const SAME_SIGNAL_MS = 500;
@@ -24,35 +25,29 @@ export async function serve(options: CliOptions, version: string): Promise<void>
   });
   // Before the first line of output, which may be what somebody waits for.
   stopOnSignal(running);
-  process.stdout.write(banner(loaded, running, gateway.providers, version));
+  process.stdout.write(banner(loaded, running, gateway, version));
 }
 
 const hasAuth = ({ options }: Loaded) => options.use?.some((middleware) => middleware.identify) ?? false;
 
-function banner(
-  loaded: Loaded,
-  { url }: Running,
-  providers: Parameters<typeof routeLines>[1],
-  version: string,
-): string {
-  const { config, file, notes } = loaded;
+function banner(loaded: Loaded, { url }: Running, gateway: Gateway, version: string): string {
+  const { config, file, notes, options } = loaded;
+  const { providers } = gateway;
   const rules = config?.router.rules ?? [];
-  const limits = limitLines(config?.budget?.limits ?? []);
   const lines = [`Turnpike ${version} listens on ${url}  (${file ?? "embedded defaults"})`, ""];
   if (notes.length > 0) lines.push(...notes, "");
   if (config) {
     lines.push(...routeLines(rules, providers).map(inner), "");
-    lines.push(...limits.map((limit) => `Limit ${limit}`));
-    if (config.budget) lines.push(`Budgets are kept in ${storeText(config.budget.store)}`);
-    else lines.push("No limit is in force.");
+    lines.push(...limitLines(config.budget?.limits ?? []), ...storeLines(config.budget));
   } else {
     lines.push(`Providers: ${[...providers.keys()].join(", ")}`);
   }
-  lines.push(...retiredLines(rules, providers).map((warning) => `Warning: ${warning}`), "");
+  lines.push(...retiredLines(ruleTargets(options.use)), "");
 
   const reachable = url.replace(/\/\/(0\.0\.0\.0|\[::\]|127\.0\.0\.1)/, "//localhost");
   const key = hasAuth(loaded) ? "YOUR_KEY" : "anything";
-  const model = rules.some((rule) => [rule.match.model].flat().includes("claude-*")) ? "claude-sonnet-4-5" : "MODEL";
+  const known = gateway.models().map(({ id }) => id);
+  const model = known.find((id) => id.startsWith("claude-")) ?? known[0] ?? "MODEL";
   lines.push(
     "Try it:",
     inner(`curl ${reachable}/v1/chat/completions -H "content-type: application/json" \\`),

@@ -1,6 +1,7 @@
 /** Routes, limits and warnings in words, for `check` and for what `turnpike` prints when it starts. */
 import { resolve } from "node:path";
-import type { Provider } from "../core/provider.ts";
+import type { Middleware } from "../core/middleware.ts";
+import { type Provider, type Target, targetName } from "../core/provider.ts";
 import type { Config } from "../gateway/config.ts";
 
 type Rule = Config["router"]["rules"][number];
@@ -43,21 +44,26 @@ function matchText({ match, name }: Rule): string {
 }
 
 /** `mistral/mistral-medium-3-5 [EU]` */
-function targetText(to: string, providers: Providers): string {
+export function targetText(to: string, providers: Providers): string {
   const provider = providers.get(to.slice(0, to.indexOf("/")));
   const { jurisdiction, region } = provider ?? {};
   const where = region && region !== jurisdiction ? `${jurisdiction ?? "?"}, in ${region}` : jurisdiction;
   return `${to} [${where ?? "jurisdiction not declared"}]`;
 }
 
+/** Where the rules can send to, as far as they name a model. Only of middleware that a gateway has set up. */
+export function ruleTargets(use: readonly Middleware[] = []): Target[] {
+  const targets = use.flatMap((middleware) => middleware.targets?.() ?? []);
+  return [...new Map(targets.map((target) => [targetName(target), target])).values()];
+}
+
 /** Targets that no longer exist, with who answers instead. */
-export function retiredLines(rules: readonly Rule[], providers: Providers): string[] {
-  const targets = new Set(rules.flatMap((rule) => rule.to));
-  return [...targets].flatMap((to) => {
-    const slash = to.indexOf("/");
-    const { retired, successor } = providers.get(to.slice(0, slash))?.capabilities(to.slice(slash + 1)) ?? {};
+export function retiredLines(targets: readonly Target[]): string[] {
+  return targets.flatMap((target) => {
+    const { retired, successor } = target.provider.capabilities(target.model);
     if (!retired && !successor) return [];
-    return `${to} was retired${retired ? ` on ${retired}` : ""}; ${successor ? `${successor} answers instead` : "it has no successor"}`;
+    const when = retired ? ` on ${retired}` : "";
+    return `Warning: ${targetName(target)} was retired${when}; ${successor ? `${successor} answers instead` : "it has no successor"}`;
   });
 }
 
@@ -67,29 +73,36 @@ const UNITS = {
   outputTokens: "output tokens",
   requests: "requests",
   usd: "US dollars",
+  concurrent: "requests at a time",
 } as const;
 
-/** `mistral-daily: 100,000 tokens per day (Europe/Paris) for provider mistral` */
+/** `Limit mistral-daily: 100,000 tokens per day (Europe/Paris) for provider mistral` */
 export function limitLines(limits: readonly Limit[]): string[] {
+  if (limits.length === 0) return ["No limit is in force."];
   return limits.map((limit) => {
     const amounts = Object.entries(UNITS).flatMap(([unit, words]) => {
       const amount = limit[unit as keyof typeof UNITS];
       return amount === undefined ? [] : [`${amount.toLocaleString("en-US")} ${words}`];
     });
-    const per =
-      typeof limit.per === "object"
-        ? `per rolling ${limit.per.rollingMs / 1_000} s`
-        : limit.per === "lifetime"
-          ? "in all"
-          : `per ${limit.per}`;
-    const zone = typeof limit.per === "object" || limit.per === "lifetime" ? "" : ` (${limit.timeZone ?? "UTC"})`;
     const scope = Object.entries(limit.match ?? {}).map(([key, value]) => `${key} ${[value].flat().join(" or ")}`);
+    const covers = scope.length > 0 ? ` for ${scope.join(", ")}` : "";
     const each = limit.by ? `, for each ${[limit.by].flat().join(" and ")}` : "";
-    return `${limit.name}: ${amounts.join(" and ")} ${per}${zone}${scope.length > 0 ? ` for ${scope.join(", ")}` : ""}${each}`;
+    return `Limit ${limit.name}: ${amounts.join(" and ")}${windowText(limit)}${covers}${each}`;
   });
 }
 
+function windowText({ per, timeZone }: Limit): string {
+  if (per === undefined) return "";
+  if (per === "lifetime") return " in all";
+  if (typeof per === "object") return ` per rolling ${per.rollingMs / 1_000} s`;
+  return ` per ${per} (${timeZone ?? "UTC"})`;
+}
+
 /** Where the counters are kept. */
-export function storeText(address: string): string {
-  return address === "memory" ? "in memory, forgotten at the end" : resolve(address.slice("sqlite:".length));
+export function storeLines(budget: Config["budget"]): string[] {
+  if (!budget) return [];
+  const { store } = budget;
+  const place =
+    store === "memory" ? "in memory and forgotten at the end" : `in ${resolve(store.slice("sqlite:".length))}`;
+  return [`Budgets are kept ${place}`];
 }

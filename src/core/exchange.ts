@@ -50,6 +50,8 @@ export interface AttemptRecord {
   readonly capture?: Capture | undefined;
 }
 
+export type NoteRecord = Record<string, unknown> & { event: string };
+
 export interface Capture {
   request?: { url: string; headers: Record<string, string>; body: string };
   response?: { status: number; headers: Record<string, string>; body: string };
@@ -111,6 +113,7 @@ export class Exchange {
   #model: string | undefined;
   #outcome: Outcome | undefined;
   #finishers: ((outcome: Outcome) => void)[] = [];
+  #noteListeners: ((record: NoteRecord) => void)[] | undefined;
   #attemptListeners: ((record: AttemptRecord) => void)[] | undefined;
   #aborters: ((reason: GatewayError) => void)[] | undefined;
   #abortReason: GatewayError | undefined;
@@ -215,6 +218,25 @@ export class Exchange {
       billable: error.billable,
       totalMs: performance.now() - this.startedAt,
     });
+  }
+
+  /** The caller has left, and the answer is read to its end for the usage alone. */
+  draining = false;
+  /** Set by a budget that reads abandoned answers to their end; asked once, when the caller leaves. */
+  mayDrain: (() => boolean) | undefined;
+
+  /** Something worth a record of its own, beside attempts and requests. */
+  note(record: NoteRecord): void {
+    for (const listener of (this.parent ?? this).#noteListeners ?? []) listener(record);
+  }
+
+  onNote(callback: (record: NoteRecord) => void): void {
+    this.#noteListeners ??= [];
+    this.#noteListeners.push(callback);
+  }
+
+  addResponseHeaders(headers: Record<string, string>): void {
+    Object.assign(this.responseHeaders, headers);
   }
 
   /** Called after each attempt of this exchange. */

@@ -1,6 +1,6 @@
 import type { ModelInfo } from "./dialect.ts";
 import type { Exchange, Identity } from "./exchange.ts";
-import type { Provider } from "./provider.ts";
+import type { Provider, Target } from "./provider.ts";
 import type { Reply } from "./reply.ts";
 
 /** Hands the exchange down. May be called again: the router calls it once per attempt. */
@@ -10,6 +10,8 @@ export type Next = (exchange: Exchange) => Promise<Reply>;
 export interface GatewayPlan {
   readonly providers: ReadonlyMap<string, Provider>;
   readonly now: () => number;
+  /** Targets that are named by the router's rules; complete once every middleware is set up. */
+  readonly targets: () => readonly Target[];
   /** Model names that clients of the served dialects are known to ask for. */
   readonly clientModels: readonly string[];
 }
@@ -28,13 +30,15 @@ export interface Middleware {
   readonly close?: () => void | Promise<void>;
   /** Tells who presents these headers, for routes that send nothing upstream. @throws GatewayError `unauthenticated` */
   readonly identify?: (headers: Exchange["headers"]) => Promise<Identity>;
+  /** Targets it may send to. */
+  readonly targets?: () => readonly Target[];
   /** Models that callers may ask for because of it. */
   readonly models?: () => readonly ModelInfo[];
 }
 
 /** Attaches facts to a middleware function. */
 export function defineMiddleware(
-  facts: Pick<Middleware, "id" | "needs" | "provides" | "setup" | "close" | "models" | "identify">,
+  facts: Pick<Middleware, "id" | "needs" | "provides" | "setup" | "close" | "models" | "identify" | "targets">,
   run: (exchange: Exchange, next: Next) => Promise<Reply>,
 ): Middleware {
   // `name` and `length` of a function are its own; only our keys are added.

@@ -4,7 +4,7 @@ import type { BudgetStore } from "../core/budget-store.ts";
 import type { Middleware } from "../core/middleware.ts";
 import type { Provider } from "../core/provider.ts";
 import { auth, authFileOptions } from "../middleware/auth.ts";
-import { budget, budgetFileOptions } from "../middleware/budget.ts";
+import { budget, budgetFileOptions } from "../middleware/budget/index.ts";
 import { logger, loggerFileOptions } from "../middleware/logger.ts";
 import { router, routerOptions } from "../middleware/router.ts";
 import { translator, translatorOptions } from "../middleware/translator/index.ts";

@@ -11,12 +11,20 @@ import type { Reply } from "../core/reply.ts";
 import type { JsonObject } from "../core/util.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
 import { openaiChat } from "../dialects/openai-chat/index.ts";
-import type { BudgetMiddleware } from "../middleware/budget.ts";
+import type { BudgetMiddleware, TopUp } from "../middleware/budget/index.ts";
 import { router } from "../middleware/router.ts";
 import { translator } from "../middleware/translator/index.ts";
 import { priceOf } from "../prices/index.ts";
 import { newId } from "./ids.ts";
 import { type ChunkStream, readStream } from "./in-process.ts";
+import type {
+  AnthropicEvent,
+  AnthropicMessage,
+  ChatCompletion,
+  ChatCompletionChunk,
+  StreamingShape,
+  WholeShape,
+} from "./shapes.ts";
 
 const gatewayOptions = z.strictObject({
   providers: z.record(
@@ -72,22 +80,21 @@ export interface GatewayRequest {
   timeoutMs?: number | undefined;
 }
 
-type Streaming = { stream: true };
-type Whole = { stream?: false | null | undefined };
-
 export interface Gateway {
   /** OpenAI Chat shapes, whatever the provider is. @throws GatewayError */
-  completion<T = JsonObject>(request: JsonObject & Streaming, options?: CallOptions): Promise<ChunkStream<T>>;
-  completion<T = JsonObject>(request: JsonObject & Whole, options?: CallOptions): Promise<T>;
+  completion<T = ChatCompletionChunk>(request: StreamingShape, options?: CallOptions): Promise<ChunkStream<T>>;
+  completion<T = ChatCompletion>(request: WholeShape, options?: CallOptions): Promise<T>;
   /** Anthropic Messages shapes, whatever the provider is. @throws GatewayError */
-  messages<T = JsonObject>(request: JsonObject & Streaming, options?: CallOptions): Promise<ChunkStream<T>>;
-  messages<T = JsonObject>(request: JsonObject & Whole, options?: CallOptions): Promise<T>;
+  messages<T = AnthropicEvent>(request: StreamingShape, options?: CallOptions): Promise<ChunkStream<T>>;
+  messages<T = AnthropicMessage>(request: WholeShape, options?: CallOptions): Promise<T>;
   /** The same door for web-standard servers. */
   fetch(request: Request): Promise<Response>;
   /** Models and aliases that callers may ask for. */
   models(): ModelInfo[];
   /** What an identity has used and what remains, for every limit in force on it. */
   usage(identity?: Identity): Promise<BudgetUsage[]>;
+  /** Adds to a prepaid (`lifetime`) limit, at once. The same id counts once. */
+  topUp(payment: TopUp): Promise<void>;
   /** No new requests; waits for running ones up to `drainMs` (default 10 s), then ends them; settles and closes stores. */
   close(options?: { drainMs?: number }): Promise<void>;
   /** For surfaces: who presents these headers, where `use` has an `auth()`. @throws GatewayError `unauthenticated` */
@@ -123,8 +130,9 @@ export function createGateway(given: GatewayOptions): Gateway {
   if (providers.size === 0) throw new TypeError("createGateway: `providers` is empty; give at least one");
   const stack = options.use ?? [router(), translator()];
   checkOrder(stack);
+  const targets = () => stack.flatMap((middleware) => middleware.targets?.() ?? []);
   const clientModels = DIALECTS.flatMap((dialect) => dialect.clientModels ?? []);
-  for (const middleware of stack) middleware.setup?.({ providers, now, clientModels });
+  for (const middleware of stack) middleware.setup?.({ providers, now, clientModels, targets });
 
   const services: GatewayServices = { now, estimateInput: rememberedEstimate, cost: priceOf };
   const run = compose(stack, async () => {
@@ -206,6 +214,8 @@ export function createGateway(given: GatewayOptions): Gateway {
     return body.type === "json" ? body.value : readStream(body.source, exchange);
   }
 
+  const budgets = () => stack.filter((middleware): middleware is BudgetMiddleware => "topUp" in middleware);
+
   const gateway: Gateway = {
     completion: ((request: JsonObject, options?: CallOptions) =>
       call(openaiChat, request, options)) as Gateway["completion"],
@@ -217,8 +227,12 @@ export function createGateway(given: GatewayOptions): Gateway {
     },
     models: () => listModels(providers, stack),
     async usage(identity = {}) {
-      const budgets = stack.filter((middleware): middleware is BudgetMiddleware => "usage" in middleware);
-      return (await Promise.all(budgets.map((budget) => budget.usage(identity)))).flat();
+      return (await Promise.all(budgets().map((budget) => budget.usage(identity)))).flat();
+    },
+    async topUp(payment) {
+      const budget = budgets()[0];
+      if (!budget) throw new TypeError("gateway.topUp: there is no budget() in `use`");
+      await budget.topUp(payment);
     },
     async close({ drainMs = 10_000 } = {}) {
       closing = true;

@@ -50,6 +50,7 @@ export function logger(given: LoggerOptions = {}): Middleware {
     exchange.onAttempt((record) =>
       write(record.outcome.ok ? "info" : "warn", attemptFields(exchange, record), "attempt"),
     );
+    exchange.onNote((record) => write("warn", { requestId: exchange.id, ...record }, record.event));
     exchange.onFinish((outcome) => write(outcome.ok ? "info" : "warn", requestFields(exchange, outcome), "request"));
     return next(exchange);
   });

@@ -86,11 +86,9 @@ export function router(given: RouterOptions = {}): Middleware {
         details: { hint: "no rule matches, and it is not of the form provider/model" },
       });
     }
-    return list.map((to) => ({
-      providerName: to.provider,
-      provider: providers.get(to.provider)!,
-      model: to.model === "*" ? model : to.model,
-    }));
+    return list.map(({ provider, model: named }) =>
+      targetOf({ provider, model: named === "*" ? model : named }, plan!),
+    );
   }
 
   async function run(exchange: Exchange, next: Next): Promise<Reply> {
@@ -158,6 +156,8 @@ export function router(given: RouterOptions = {}): Middleware {
     {
       id: "router",
       provides: ["target"],
+      targets: () =>
+        rules.flatMap((rule) => rule.to.filter(({ model }) => model !== "*").map((to) => targetOf(to, plan!))),
       models: () => aliases(options.rules, plan),
       setup(given) {
         plan = given;
@@ -194,6 +194,10 @@ function compileRule(rule: z.output<typeof routerOptions>["rules"][number], inde
       return { provider: to.slice(0, slash), model: to.slice(slash + 1) };
     }),
   };
+}
+
+function targetOf({ provider, model }: { provider: string; model: string }, plan: GatewayPlan): Target {
+  return { providerName: provider, provider: plan.providers.get(provider)!, model };
 }
 
 function checkRule(rule: Rule, index: number, plan: GatewayPlan): void {

@@ -360,7 +360,10 @@ describe("the official OpenAI SDK", () => {
     });
 
     test("a 400 of the upstream is a BadRequestError", async () => {
-      upstreams[name].next({ status: 400, errorEvent: { message: "That will not do." } });
+      upstreams[name].next({
+        status: 400,
+        errorEvent: { type: "invalid_request_error", message: "That will not do." },
+      });
       const error = await errorOf(client.chat.completions.create(hello(name)));
       expect(error).toBeInstanceOf(BadRequestError);
       expect(error.type).toBe("invalid_request_error");

@@ -42,28 +42,24 @@ const FACTORIES: Record<
 };
 const kindOf = (caller: Caller, way: Way) => (way === "translated" ? "mistral" : caller.name);
 
-let fakes: Record<string, Fake>;
-let fallback: Fake;
-beforeAll(async () => {
-  fakes = {
-    mistral: await fakeMistral({ apiKey: KEY }),
-    anthropic: await fakeAnthropic({ apiKey: KEY }),
-    openai: await fakeOpenAI({ apiKey: KEY }),
-  };
-  fallback = await fakeLlama();
-});
-afterAll(async () => {
-  for (const fake of [...Object.values(fakes), fallback]) await fake.close();
-});
-beforeEach(() => {
-  for (const fake of [...Object.values(fakes), fallback]) fake.reset();
-  fallback.always({ text: "FALLBACK says hello" });
-});
+const FAKES: Record<string, (options: { apiKey: string }) => Promise<Fake>> = {
+  mistral: fakeMistral,
+  anthropic: fakeAnthropic,
+  openai: fakeOpenAI,
+};
 
-async function start(
-  kind: string,
-  given: { baseURL?: string; withFallback?: boolean; timeouts?: object; pool?: object; routing?: RouterOptions } = {},
-) {
+interface Given {
+  baseURL?: string;
+  withFallback?: boolean;
+  timeouts?: object;
+  pool?: object;
+  routing?: RouterOptions;
+}
+
+/** A gateway with a budget over a fake of this kind and, where wanted, a llama-server to fall back to. */
+async function start(kind: string, given: Given = {}) {
+  const fake = await FAKES[kind]!({ apiKey: KEY });
+  const fallback = await fakeLlama({ behaviour: { text: "FALLBACK says hello" } });
   const log = logBook();
   const primary = FACTORIES[kind]!({
     apiKey: KEY,

@@ -137,7 +137,11 @@ async function send(exchange: Exchange, prepared: Prepared): Promise<UpstreamRes
     path: prepared.path,
     headers: forwardedHeaders(exchange, prepared.passThrough),
     body: prepared.body,
-    onAbort: (abort) => exchange.onAbort(abort),
+    onAbort: (abort) =>
+      exchange.onAbort((reason) => {
+        if (reason.code === "client_closed" && exchange.mayDrain?.()) exchange.draining = true;
+        else abort(reason);
+      }),
   };
   if (provider.capture) captureRequest(exchange, call);
   let response: UpstreamResponse;

@@ -49,7 +49,7 @@ export class Meter {
 
   /** The answer is complete. */
   finish(): void {
-    this.#end({ ok: true });
+    this.#end({ ok: true, aborted: this.#exchange.draining });
   }
 
   /** The answer broke in the middle; what was seen of it is settled. @returns the error, with its provider's name */

@@ -32,6 +32,8 @@ export function answerStream(
 
 const reply = (source: StreamSource): Reply => ({ status: 200, headers: {}, body: { type: "stream", source } });
 
+const NOBODY: StreamSink = { bytes() {}, frames() {}, end() {}, fail() {} };
+
 /** Upstream bytes → caller's bytes or frames, in one synchronous pass per chunk. */
 class Pump implements StreamSource {
   readonly #exchange: Exchange;
@@ -67,6 +69,10 @@ class Pump implements StreamSource {
   }
 
   run(): void {
+    // Registered after the call's own listener, which decides whether there is to be a drain.
+    this.#exchange.onAbort(() => {
+      if (this.#exchange.draining) this.#detach();
+    });
     const { dialect } = this.#exchange.target!.provider;
     const decoder = dialect.streamDecoder();
     let frames: Frame[] = [];
@@ -202,6 +208,7 @@ class Pump implements StreamSource {
   }
 
   start(sink: StreamSink): void {
+    if (this.#exchange.draining) return;
     this.#sink = sink;
     const held = this.#held;
     this.#held = [];
@@ -219,8 +226,19 @@ class Pump implements StreamSource {
   resume(): void {
     if (!this.#done) this.#response.body.resume();
   }
+  /** Nobody reads any more; the upstream is read on. */
+  #detach(): void {
+    this.#sink = NOBODY;
+    this.#held = [];
+    if (!this.#done) this.#response.body.resume();
+  }
   cancel(): void {
-    if (this.#done) return;
+    if (this.#done || this.#exchange.draining) return;
+    if (!this.#exchange.aborted && this.#exchange.mayDrain?.()) {
+      this.#exchange.draining = true;
+      this.#detach();
+      return;
+    }
     this.#done = true;
     this.#response.body.cancel();
     this.#meter.broken(

@@ -1,0 +1,19 @@
+/** Builds Turnpike as it is published, to a folder of its own, so that `dist` and whoever uses it are left alone. */
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { join, resolve } from "node:path";
+
+/** @returns the folder with `index.js` */
+export function build(root: string): string {
+  const source = resolve(root);
+  // Below node_modules, so that the dependencies are found and git sees nothing.
+  const name = createHash("sha256").update(source).digest("hex").slice(0, 8);
+  const out = join(source, "node_modules", ".cache", `turnpike-bench-${name}`);
+  const { status } = spawnSync(
+    process.execPath,
+    [join(source, "node_modules/tsup/dist/cli-default.js"), "--silent", "--out-dir", out],
+    { cwd: source, env: { ...process.env, TURNPIKE_NO_DTS: "1" }, stdio: ["ignore", "ignore", "inherit"] },
+  );
+  if (status !== 0) throw new Error(`bench: ${source} does not build`);
+  return out;
+}

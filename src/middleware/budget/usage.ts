@@ -1,0 +1,153 @@
+import { createHash } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import type { Demand } from "../../budget/demand.ts";
+import type { CompiledLimit, Unit } from "../../budget/limits.ts";
+import { type BudgetUsage, inUnit, shown } from "../../budget/report.ts";
+import { lifetimeWindow } from "../../budget/windows.ts";
+import type { BudgetStore, Hold } from "../../core/budget-store.ts";
+import type { Identity } from "../../core/exchange.ts";
+import type { GatewayPlan } from "../../core/middleware.ts";
+import { type Target, targetName } from "../../core/provider.ts";
+import { NANO } from "../../prices/index.ts";
+
+export interface UsageReaderOptions {
+  store: BudgetStore;
+  limits: readonly CompiledLimit[];
+  now: () => number;
+  breakdown: boolean;
+  plan: () => GatewayPlan | undefined;
+}
+
+/** A counter is at most 256 bytes; a long one is told by its hash. */
+const derived = (counter: string, suffix: string) =>
+  `${counter.length + suffix.length <= 250 ? counter : createHash("sha256").update(counter).digest("base64url")}${suffix}`;
+
+/** Where top-ups of a prepaid counter are kept: they only grow, so that a stale reading is only stricter. */
+export const creditCounter = (counter: string) => derived(counter, "|+");
+
+/** Reads counters: what is left for users, which model used what, and top-ups of prepaid limits. */
+export function usageReader({ store, limits, now, breakdown, plan }: UsageReaderOptions) {
+  const seen = new LRUCache<string, Target>({ max: 500 });
+  const creditCache = new LRUCache<string, number>({ max: 10_000, ttl: 1_000 });
+
+  const breakdownCounter = (counter: string, target: Target) =>
+    derived(counter, `|m${createHash("sha256").update(targetName(target)).digest("base64url").slice(0, 12)}`);
+
+  function breakdownHolds(demands: readonly Demand[], target: Target): Hold[] {
+    if (!breakdown || demands.length > 16) return [];
+    seen.set(targetName(target), target);
+    return demands
+      .filter(({ unit }) => unit !== "concurrent")
+      .map(({ hold }) => ({
+        ...hold,
+        counter: breakdownCounter(hold.counter, target),
+        fixed: 0,
+        perUnit: 0,
+        limit: null,
+      }));
+  }
+
+  /** Targets a limit can speak of without a request: those seen, those of the rules, and one per provider. */
+  function targets(): Target[] {
+    const known = new Map<string, Target>();
+    for (const target of [...seen.values(), ...(plan()?.targets() ?? [])]) known.set(targetName(target), target);
+    for (const [providerName, provider] of plan()?.providers ?? []) {
+      for (const model of [...provider.models, "*"]) {
+        const target = { providerName, provider, model };
+        if (!known.has(targetName(target))) known.set(targetName(target), target);
+      }
+    }
+    return [...known.values()];
+  }
+
+  async function usage(identity: Identity): Promise<BudgetUsage[]> {
+    const time = now();
+    const all = targets();
+    const out: BudgetUsage[] = [];
+    for (const limit of limits) {
+      const covered = all.filter((target) => limit.covers(identity, target));
+      for (const { unit, amount } of limit.amounts) {
+        const counters = new Set(covered.flatMap((target) => limit.counters(unit, identity, target)));
+        for (const counter of counters) {
+          const entry = await readOne(limit, unit, amount, counter, covered, time);
+          // Of a limit per model only the models that were used are worth a line.
+          if (counters.size === 1 || entry.used > 0 || entry.held > 0) out.push(entry);
+        }
+      }
+    }
+    return out;
+  }
+
+  async function readOne(
+    limit: CompiledLimit,
+    unit: Unit,
+    amount: number,
+    counter: string,
+    covered: readonly Target[],
+    time: number,
+  ): Promise<BudgetUsage> {
+    const { from, bucket, step } = limit.span(unit, time);
+    const models = breakdown && unit !== "concurrent" ? covered.filter(({ model }) => model !== "*") : [];
+    const refs = [counter, ...models.map((target) => breakdownCounter(counter, target))];
+    const [state, ...parts] = await store.usage(refs.map((name) => ({ counter: name, from, bucket, step })));
+    const released = unit === "concurrent" ? { amount, until: undefined } : limit.released(amount, time);
+    const credit = limit.per === "lifetime" ? await readCredit(counter) : 0;
+    const opensAt = limit.per === "lifetime" ? undefined : released.until;
+    const byModel: Record<string, number> = {};
+    for (const [index, part] of parts.entries()) {
+      if (part.used > 0) byModel[targetName(models[index]!)] = inUnit(unit, part.used);
+    }
+    return {
+      ...shown(limit, unit, released.amount + credit, state!, opensAt),
+      ...(Object.keys(byModel).length > 0 && { byModel }),
+    };
+  }
+
+  async function readCredit(counter: string): Promise<number> {
+    const { from, bucket, step } = lifetimeWindow();
+    const [state] = await store.usage([{ counter: creditCounter(counter), from, bucket, step }]);
+    return state?.used ?? 0;
+  }
+
+  /** Top-ups of all prepaid counters of an attempt; read again after a second. A store that is away adds nothing. */
+  async function credits(
+    covering: readonly CompiledLimit[],
+    identity: Identity,
+    target: Target,
+  ): Promise<(counter: string) => number> {
+    for (const limit of covering) {
+      if (limit.per !== "lifetime") continue;
+      for (const { unit } of limit.amounts) {
+        for (const counter of limit.counters(unit, identity, target)) {
+          if (creditCache.has(counter)) continue;
+          try {
+            creditCache.set(counter, await readCredit(counter));
+          } catch {
+            // The reservation that follows decides what a missing store means.
+          }
+        }
+      }
+    }
+    return (counter) => creditCache.get(counter) ?? 0;
+  }
+
+  async function credit(limit: CompiledLimit, identity: Identity, amount: number, id: string): Promise<void> {
+    const target = targets().find((each) => limit.covers(identity, each));
+    if (!target) throw new TypeError(`budget.topUp: "${limit.name}" does not cover this identity`);
+    const holds: Hold[] = [];
+    const actual = new Map<string, number>();
+    for (const { unit } of limit.amounts) {
+      if (unit === "concurrent") continue;
+      for (const counter of limit.counters(unit, identity, target)) {
+        const name = creditCounter(counter);
+        holds.push({ counter: name, ...lifetimeWindow(), fixed: 0, perUnit: 0, limit: null });
+        actual.set(name, Math.round(unit === "usd" ? amount * NANO : amount));
+        creditCache.delete(counter);
+      }
+    }
+    // A settle of an unknown id charges exactly once.
+    await store.settle({ id: `topup:${id}`, actual, holds });
+  }
+
+  return { usage, credits, credit, breakdownHolds, breakdownCounter };
+}

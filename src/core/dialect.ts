@@ -93,6 +93,9 @@ export interface Dialect {
   /** Top-level request field that bounds the output; the first one is written where none is present. */
   readonly maxTokensFields: readonly string[];
 
+  /** Top-level member (JSON text) by which a stream is asked to tell its usage, where the dialect does not by itself. */
+  readonly streamUsage?: { readonly member: string; readonly value: string };
+
   /** Path of the chat operation below a provider's base URL. */
   chatPath(model: string, stream: boolean): string;
 

@@ -36,12 +36,12 @@ export function readStream<T>(source: StreamSource, exchange: Exchange): ChunkSt
     notify();
   };
   const push = (data: unknown) => {
-    if (data === "[DONE]") return;
-    queue.push(data);
+    // A frame that was only passed on is still text.
+    if (data !== "[DONE]") queue.push(typeof data === "string" ? JSON.parse(data) : data);
   };
   // Bytes of a pass-through are read here, because in process nobody wants bytes.
   const reader = sseReader(({ data }) => {
-    if (data !== "[DONE]") push(JSON.parse(data));
+    push(data);
   });
   source.start({
     bytes(chunk) {

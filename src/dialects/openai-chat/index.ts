@@ -41,6 +41,7 @@ export function openaiChatWith(style: ChatStyle): Dialect {
     streamEncoder,
     ping: ": keep-alive\n\n",
     skipLength,
+    streamUsage: { member: "stream_options", value: '{"include_usage":true}' },
     isLast: ({ data }) => data.trim() === "[DONE]",
     decodeError,
     encodeError,

@@ -157,7 +157,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
       const breakdown = reader.breakdownCounter(hold.counter, target);
       if (holds.some((each) => each.counter === breakdown)) actual.set(breakdown, amount);
     }
-    local?.release(id);
+    local?.settle({ id, actual, holds });
     ledger.settle({ id, actual, holds });
     warn(exchange, demands);
   }

@@ -30,6 +30,8 @@ export interface Prepared {
   path: string;
   /** Same dialect, nothing changed: bytes go through both ways. */
   passThrough: boolean;
+  /** A pass-through was made to tell its usage, which the caller has not asked for and does not get. */
+  hidesUsage: boolean;
   /** Names of tools that had to be changed, to be changed back. */
   toolNames: ReadonlyMap<string, string>;
 }
@@ -74,7 +76,8 @@ function prepare(exchange: Exchange, reject: boolean): Prepared {
   const stream = exchange.body.stream;
   const path = provider.dialect.chatPath(model, stream);
   if (provider.passThrough && provider.dialect.id === exchange.dialect.id) {
-    return { body: splice(exchange), path, passThrough: true, toolNames: NO_NAMES };
+    const hidesUsage = stream && mustAskForUsage(exchange);
+    return { body: splice(exchange, hidesUsage), path, passThrough: true, hidesUsage, toolNames: NO_NAMES };
   }
   const fitted = fit(exchange.request, {
     capabilities: provider.capabilities(model),
@@ -100,18 +103,27 @@ function prepare(exchange: Exchange, reject: boolean): Prepared {
     body: JSON.stringify(provider.dialect.encodeRequest(fitted.request, model)),
     path,
     passThrough: false,
+    hidesUsage: false,
     toolNames: fitted.toolNames,
   };
 }
 
 const NO_NAMES: ReadonlyMap<string, string> = new Map();
 
-/** The caller's own bytes; only the model, and the bound where the budget granted less, are put in. */
-function splice(exchange: Exchange): Uint8Array {
+/** Budgets settle by the upstream's count; where a stream would not tell it, it is asked to. */
+function mustAskForUsage({ dialect, body, grantedTokens }: Exchange): boolean {
+  return (
+    grantedTokens !== undefined && dialect.streamUsage !== undefined && body.member(dialect.streamUsage.member) == null
+  );
+}
+
+/** The caller's own bytes; only the model, and what a budget needs, are put in. */
+function splice(exchange: Exchange, askForUsage: boolean): Uint8Array {
   const { body, dialect, grantedTokens } = exchange;
   const { model } = exchange.target!;
   const values: Record<string, string> = {};
   if (body.model !== model) values.model = JSON.stringify(model);
+  if (askForUsage) values[dialect.streamUsage!.member] = dialect.streamUsage!.value;
   if (grantedTokens !== undefined) {
     const fields = dialect.maxTokensFields.filter((field) => typeof body.member(field) === "number");
     const asked = fields.length === 0 ? undefined : Math.min(...fields.map((field) => body.member(field) as number));

@@ -59,7 +59,7 @@ export class Meter {
       : new GatewayError("upstream_unreachable", "The connection to the upstream broke in the middle of its answer", {
           cause: error,
         });
-    const aborted = this.#exchange.aborted !== undefined;
+    const aborted = this.#exchange.aborted !== undefined || known.code === "client_closed";
     const named = new GatewayError(known.code, known.message, {
       ...known,
       provider: this.#exchange.target?.providerName,

@@ -95,16 +95,22 @@ class Pump implements StreamSource {
       if (complete || failed) return;
       if (this.#decided && !this.#encoder) {
         const characters = dialect.skipLength?.(frame);
-        if (characters !== undefined) return this.#meter.text(characters);
+        if (characters !== undefined) {
+          if (this.#prepared.hidesUsage) frames.push(frame);
+          return this.#meter.text(characters);
+        }
       }
-      take(decoder.feed(frame));
+      const events = decoder.feed(frame);
+      take(events);
+      if (this.#prepared.hidesUsage && events.length > 0 && events.every(({ type }) => type === "usage")) return;
+      if (this.#prepared.hidesUsage) frames.push(frame);
       if (dialect.isLast?.(frame)) complete = true;
     };
     const reader = sseReader(onFrame);
 
     /** Hands on what one chunk became; the moment of decision is inside. */
     const flush = (chunk?: Uint8Array) => {
-      if (this.#encoder) {
+      if (this.#encoder || this.#prepared.hidesUsage) {
         if (frames.length > 0) this.#out(frames);
         frames = [];
       } else if (chunk) this.#out(chunk);
@@ -133,8 +139,7 @@ class Pump implements StreamSource {
           const before = this.#decided;
           reader.feed(chunk);
           // An error frame of the upstream's own reaches a pass-through caller as it came.
-          if (failed && this.#encoder) flush();
-          if (failed && !this.#encoder && before) this.#out(chunk);
+          if (failed && (this.#encoder || before)) flush(chunk);
           if (failed) {
             this.#response.body.cancel();
             return this.#fail(failed, !this.#encoder && before);

@@ -48,7 +48,10 @@ export function demandsOf(
       }
       for (const counter of new Set(limit.counters(unit, identity, target))) {
         const extra = limit.per === "lifetime" ? credits(counter) : 0;
-        demands.push({ limit, unit, opensAt, hold: { counter, ...span, ...cost, limit: released.amount + extra } });
+        // What costs nothing is counted, but never stopped: a free model stays open when the money is spent.
+        const free = cost.fixed === 0 && cost.perUnit === 0;
+        const bound = free ? null : released.amount + extra;
+        demands.push({ limit, unit, opensAt, hold: { counter, ...span, ...cost, limit: bound } });
       }
     }
   }

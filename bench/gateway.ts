@@ -22,7 +22,12 @@ const factory = {
 }[mode];
 
 /** Anthropic's model keeps its name, so those bytes are not touched at all; in the other modes the name is put in. */
-const MODEL = { "pass-chat": "bench-model", "pass-anthropic": "*", "to-chat": "bench-model", "to-mistral": "mistral-medium-3-5" };
+const MODEL = {
+  "pass-chat": "bench-model",
+  "pass-anthropic": "*",
+  "to-chat": "bench-model",
+  "to-mistral": "mistral-medium-3-5",
+};
 const WAYS = ["json", "burst", "paced", "slow"];
 
 const price = { input: 0.4, output: 2 };

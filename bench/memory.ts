@@ -12,7 +12,7 @@ export interface Held {
 }
 
 export async function memory(variant: Variant, load: Child, streams: number): Promise<Held | undefined> {
-  const child = await variant.start();
+  const child = variant.peer ? undefined : await variant.start();
   if (!child) return undefined;
   const job = { port: child.port, requests: 0, ...variant.job("slow", 1_024) };
   // Code and its tables are there before the first count.

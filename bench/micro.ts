@@ -11,12 +11,14 @@ const src = <T>(file: string) => at<T>(source, file);
 const turnpike = await at<typeof import("../src/index.ts")>(dist, "index.js");
 const { defineProvider, simulated } = await providersWith(dist);
 const { memoryStore } = await at<typeof import("../src/stores/memory.ts")>(dist, "stores/memory.js");
-const { openaiChat } = await src<typeof import("../src/dialects/openai-chat/index.ts")>("dialects/openai-chat/index.ts");
+const { openaiChat } = await src<typeof import("../src/dialects/openai-chat/index.ts")>(
+  "dialects/openai-chat/index.ts",
+);
 const { anthropicMessages } = await src<typeof import("../src/dialects/anthropic-messages/index.ts")>(
   "dialects/anthropic-messages/index.ts",
 );
 const { scanObject } = await src<typeof import("../src/core/json-scan.ts")>("core/json-scan.ts");
-const { fit } = await src<typeof import("../src/capabilities/fit/index.ts")>("capabilities/fit/index.ts");
+const { fit: fitTo } = await src<typeof import("../src/capabilities/fit/index.ts")>("capabilities/fit/index.ts");
 const { mistral } = await src<typeof import("../src/providers/mistral.ts")>("providers/mistral.ts");
 const { sseReader, formatFrames } = await src<typeof import("../src/dialects/sse.ts")>("dialects/sse.ts");
 
@@ -80,7 +82,10 @@ function noop(text: string) {
 }
 
 async function providersWith(root: string) {
-  const { defineProvider, simulated } = await at<typeof import("../src/providers/index.ts")>(root, "providers/index.js");
+  const { defineProvider, simulated } = await at<typeof import("../src/providers/index.ts")>(
+    root,
+    "providers/index.js",
+  );
   return { defineProvider, simulated };
 }
 
@@ -133,7 +138,7 @@ for (const size of Object.keys(BYTES) as Size[]) {
     const encoded = dialect.encodeRequest(canonical, "m");
     await bench(`JSON.stringify ${wire} ${size}`, () => JSON.stringify(encoded), length);
     const to = { capabilities: target.capabilities("mistral-medium-3-5"), dialect: "openai-chat", provider: "mistral" };
-    await bench(`fit to mistral ${wire} ${size}`, () => fit(canonical, to), length);
+    await bench(`fit to mistral ${wire} ${size}`, () => fitTo(canonical, to), length);
   }
 }
 
@@ -149,24 +154,44 @@ for (const wire of ["chat", "anthropic"] as Wire[]) {
   const encoder = dialect.streamEncoder(context);
   const encoded = events.map((event) => encoder.encode(event));
 
-  await bench(`sse reader ${wire}, per event`, () => {
-    const each = sseReader(() => {});
-    for (const chunk of chunks) each.feed(chunk);
-  }, per);
-  await bench(`skipLength ${wire}, per event`, () => {
-    for (const frame of frames) dialect.skipLength?.(frame);
-  }, per);
-  await bench(`stream decode ${wire}, per event`, () => {
-    const each = dialect.streamDecoder();
-    for (const frame of frames) each.feed(frame);
-  }, per);
-  await bench(`stream encode ${wire}, per event`, () => {
-    const each = dialect.streamEncoder(context);
-    for (const event of events) each.encode(event);
-  }, per);
-  await bench(`format frames ${wire}, per event`, () => {
-    for (const each of encoded) formatFrames(each);
-  }, per);
+  await bench(
+    `sse reader ${wire}, per event`,
+    () => {
+      const each = sseReader(() => {});
+      for (const chunk of chunks) each.feed(chunk);
+    },
+    per,
+  );
+  await bench(
+    `skipLength ${wire}, per event`,
+    () => {
+      for (const frame of frames) dialect.skipLength?.(frame);
+    },
+    per,
+  );
+  await bench(
+    `stream decode ${wire}, per event`,
+    () => {
+      const each = dialect.streamDecoder();
+      for (const frame of frames) each.feed(frame);
+    },
+    per,
+  );
+  await bench(
+    `stream encode ${wire}, per event`,
+    () => {
+      const each = dialect.streamEncoder(context);
+      for (const event of events) each.encode(event);
+    },
+    per,
+  );
+  await bench(
+    `format frames ${wire}, per event`,
+    () => {
+      for (const each of encoded) formatFrames(each);
+    },
+    per,
+  );
   const whole = JSON.parse(answer(wire));
   const response = dialect.decodeResponse(whole);
   await bench(`decodeResponse ${wire}`, () => dialect.decodeResponse(whole));
@@ -174,7 +199,16 @@ for (const wire of ["chat", "anthropic"] as Wire[]) {
 }
 
 const store = memoryStore();
-const hold = { counter: "daily|tokens|bench", bucket: 0, from: 0, step: 0, until: 8e15, fixed: 100, perUnit: 1, limit: 9e15 };
+const hold = {
+  counter: "daily|tokens|bench",
+  bucket: 0,
+  from: 0,
+  step: 0,
+  until: 8e15,
+  fixed: 100,
+  perUnit: 1,
+  limit: 9e15,
+};
 const actual = new Map([[hold.counter, 399]]);
 let next = 0;
 await bench("memory store: reserve + settle", () => {

@@ -7,5 +7,5 @@ process.on("message", (message: { type?: string }) => {
   const { rss, heapUsed, external } = process.memoryUsage();
   process.send!({ type: "probe", cpuUs: user + system, rss, heap: heapUsed + external });
 });
-// The channel must not keep alive a process that has ended its work.
-process.channel?.unref();
+// Whoever is left over when the benchmark is stopped would run for ever.
+process.on("disconnect", () => process.exit());

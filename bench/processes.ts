@@ -41,11 +41,17 @@ export class Child {
   next<T>(type: string): Promise<T> {
     return reply<T>(this.#process, type);
   }
+  /** Lets it write its profile, if it makes one, and does not wait for ever. */
   stop(): Promise<void> {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return Promise.resolve();
+    const child = this.#process;
+    if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
     return new Promise((resolve) => {
-      this.#process.once("exit", () => resolve());
-      this.#process.kill("SIGKILL");
+      const patience = setTimeout(() => child.kill("SIGKILL"), 10_000);
+      child.once("exit", () => {
+        clearTimeout(patience);
+        resolve();
+      });
+      if (child.connected) child.disconnect();
     });
   }
 }
@@ -81,13 +87,15 @@ interface StartOptions {
   args?: readonly string[];
   nodeArgs?: readonly string[];
   env?: Record<string, string>;
+  /** Its own log is not ours. */
+  silent?: boolean;
 }
 
-function start(file: string, { core, args = [], nodeArgs = [], env }: StartOptions): ChildProcess {
+function start(file: string, { core, args = [], nodeArgs = [], env, silent }: StartOptions): ChildProcess {
   const node = [process.execPath, "--import", here("probe.ts"), "--expose-gc", ...nodeArgs, file, ...args];
   const [command, ...rest] = pinned ? ["taskset", "-c", CORE[core], ...node] : node;
   return spawn(command!, rest, {
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
+    stdio: ["ignore", "ignore", silent ? "ignore" : "inherit", "ipc"],
     env: { ...process.env, NODE_OPTIONS: "", NODE_NO_WARNINGS: "1", ...env },
   });
 }
@@ -118,12 +126,19 @@ export async function startPortkey(peers: string): Promise<Child | undefined> {
   const port = await freePort();
   const child = start(file, {
     core: "tested",
+    silent: true,
     args: ["--headless", `--port=${port}`],
     env: { TRUSTED_CUSTOM_HOSTS: "127.0.0.1,localhost", NODE_ENV: "production" },
   });
   for (let tries = 0; tries < 100; tries++) {
     await new Promise((resolve) => setTimeout(resolve, 100));
-    if (await fetch(`http://127.0.0.1:${port}/`).then(() => true, () => false)) return keep(new Child(child, port));
+    if (
+      await fetch(`http://127.0.0.1:${port}/`).then(
+        () => true,
+        () => false,
+      )
+    )
+      return keep(new Child(child, port));
   }
   child.kill("SIGKILL");
   return undefined;
@@ -140,6 +155,7 @@ function freePort(): Promise<number> {
 
 export async function runLoad(load: Child, job: Job): Promise<Loaded> {
   const result = await load.ask<Loaded>(job, "done");
-  if (result.errors > 0) throw new Error(`${result.errors} of ${result.requests} requests failed: ${result.firstError}`);
+  if (result.errors > 0)
+    throw new Error(`${result.errors} of ${result.requests} requests failed: ${result.firstError}`);
   return result;
 }

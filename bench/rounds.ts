@@ -42,12 +42,22 @@ interface Sample {
 
 export async function rounds(
   scenario: Scenario,
-  running: readonly Running[],
+  all: readonly Running[],
   load: Child,
   count: number,
 ): Promise<Measured[]> {
+  const running: Running[] = [];
+  for (const each of all) {
+    try {
+      await once(scenario, each, load, scenario.warmup);
+      running.push(each);
+    } catch (error) {
+      // A peer that cannot do it must not end the run; ourselves we do not forgive.
+      if (!each.variant.peer) throw error;
+      console.log(`${each.variant.name} is left out of ${scenario.name}: ${(error as Error).message.split("\n")[0]}`);
+    }
+  }
   const samples = new Map<Running, Sample[]>(running.map((each) => [each, []]));
-  for (const each of running) await once(scenario, each, load, scenario.warmup);
   for (let round = 0; round < count; round++) {
     for (let i = 0; i < running.length; i++) {
       const each = running[(i + round) % running.length]!;

@@ -13,13 +13,21 @@ export function spread(values: readonly number[]): Spread {
 
 /** Three digits are all that these measurements can say. */
 export const short = (value: number): string =>
-  !Number.isFinite(value) ? "–" : value >= 100 ? Math.round(value).toString() : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+  !Number.isFinite(value)
+    ? "–"
+    : value >= 100
+      ? Math.round(value).toString()
+      : value >= 10
+        ? value.toFixed(1)
+        : value.toFixed(2);
 
 export const range = ({ min, median, max }: Spread): string => `${short(min)}–${short(median)}–${short(max)}`;
 
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const line = (row: readonly string[]) =>
-    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join("  ");
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join("  ");
   return rows.map(line).join("\n");
 }

@@ -52,12 +52,12 @@ const server = createServer({ noDelay: true }, (socket) => {
   let path = "";
   let missing = 0;
   let begun = "";
-  socket.on("data", (chunk) => {
+  socket.on("data", (chunk: Buffer) => {
     if (missing > 0) {
       missing -= chunk.length;
     } else {
       const end = chunk.indexOf("\r\n\r\n");
-      begun += chunk.latin1Slice(0, end === -1 ? chunk.length : end);
+      begun += chunk.toString("latin1", 0, end === -1 ? chunk.length : end);
       if (end === -1) return;
       path = begun.slice(begun.indexOf(" ") + 1, begun.indexOf(" HTTP/"));
       const length = Number(/content-length: *(\d+)/i.exec(begun)?.[1] ?? 0);

@@ -8,6 +8,8 @@ export type Way = "json" | "burst" | "paced" | "slow";
 
 export interface Variant {
   readonly name: string;
+  /** Somebody else's: may be absent, and may fail. */
+  readonly peer?: true;
   /** What is asked of it, beside connections and number. */
   job(way: Way, bytes: number): Pick<Job, "path" | "headers" | "body">;
   start(): Promise<Child | undefined>;
@@ -50,6 +52,7 @@ export const floor = (upstreamURL: string): Variant => ({
 
 export const portkey = (upstreamURL: string, peers: string): Variant => ({
   name: "portkey",
+  peer: true,
   job: ask(
     "chat",
     () => "",
@@ -65,12 +68,18 @@ const WIRE: Record<Mode, Wire> = {
   "to-mistral": "anthropic",
 };
 
-/** @param label tells a second build apart */
-export function turnpike(dist: string, upstreamURL: string, label = ""): Variant[] {
+/** @param label tells a second build apart; `profiles`: folder for CPU profiles */
+export function turnpike(dist: string, upstreamURL: string, label = "", profiles?: string): Variant[] {
   const one = (mode: Mode, stack: Stack): Variant => ({
     name: `${mode}${stack === "bare" ? " bare" : ""}${label}`,
     job: ask(WIRE[mode], () => ""),
-    start: () => startGateway([dist, mode, stack, upstreamURL]),
+    start: () =>
+      startGateway(
+        [dist, mode, stack, upstreamURL],
+        profiles === undefined
+          ? []
+          : ["--cpu-prof", `--cpu-prof-dir=${profiles}`, `--cpu-prof-name=${mode}-${stack}${label.trim()}.cpuprofile`],
+      ),
   });
   return [
     one("pass-chat", "full"),

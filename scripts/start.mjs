@@ -1,5 +1,5 @@
 // `npm start`: installs what is missing, builds what is stale, starts the gateway on the Node of devDependencies.
-// One process between npm and the gateway, so that Ctrl-C and SIGTERM arrive.
+// Ctrl-C and SIGTERM that npm is sent end the gateway too.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
@@ -16,4 +16,9 @@ if (built.status !== 0) process.exit(built.status ?? 1);
 
 const gateway = spawn(node, [file("dist/cli/main.js"), ...process.argv.slice(2)], { stdio: "inherit" });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => gateway.kill(signal));
+if (process.env.npm_lifecycle_event) {
+  // npm gives SIGTERM to its shell, and many a shell dies of it without telling anybody.
+  const shell = process.ppid;
+  setInterval(() => process.ppid === shell || gateway.kill("SIGTERM"), 250).unref();
+}
 gateway.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));

@@ -13,12 +13,19 @@ const ROOMS: Record<string, { may: readonly string[]; own: "any" | "shared-only"
   providers: { may: ["core", "dialects", "capabilities"], own: "shared-only" },
   prices: { may: ["core"], own: "any" },
   budget: { may: ["core", "prices"], own: "any" },
+  keys: { may: ["core"], own: "shared-only" },
   stores: { may: ["core", "budget"], own: "shared-only" },
   middleware: { may: ["core", "budget", "prices", "capabilities", "dialects", "stores"], own: "shared-only" },
-  gateway: { may: ["core", "budget", "prices", "dialects", "middleware", "providers", "stores", "http"], own: "any" },
+  gateway: {
+    may: ["core", "budget", "prices", "dialects", "keys", "middleware", "providers", "stores", "http"],
+    own: "any",
+  },
   http: { may: ["core", "dialects", "gateway"], own: "any" },
   testing: { may: ["core", "budget"], own: "any" },
-  cli: { may: ["core", "budget", "providers", "stores", "middleware", "gateway", "http", "prices"], own: "any" },
+  cli: {
+    may: ["core", "keys", "budget", "providers", "stores", "middleware", "gateway", "http", "prices"],
+    own: "any",
+  },
 };
 
 /** Files of a room that its siblings may share. */
@@ -36,7 +43,9 @@ const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((fi
 function imports(file: string): string[] {
   const code = readFileSync(join(src, file), "utf8");
   return [...code.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map((match) =>
-    relative(src, join(src, dirname(file), match[1]!)).split(sep).join("/"),
+    relative(src, join(src, dirname(file), match[1]!))
+      .split(sep)
+      .join("/"),
   );
 }
 
@@ -65,7 +74,9 @@ describe("the house has one-way doors", () => {
   });
 
   test("middleware reads event streams, but knows no wire format", () => {
-    const formats = files.filter((f) => f.startsWith("middleware")).flatMap((file) => imports(file).filter((target) => /^dialects\/(?!sse)/.test(target)));
+    const formats = files
+      .filter((f) => f.startsWith("middleware"))
+      .flatMap((file) => imports(file).filter((target) => /^dialects\/(?!sse)/.test(target)));
     expect(formats).toEqual([]);
   });
 

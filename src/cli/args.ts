@@ -7,16 +7,31 @@ export interface CliOptions {
   host?: string;
   insecure?: boolean;
   log?: string;
+  db?: string;
+  name?: string;
+  user?: string;
+  team?: string;
+  tag?: string[];
+  models?: string[];
+  expires?: string;
+  url?: string;
+  key?: string;
+  json?: boolean;
 }
 
-export type CommandName = "serve" | "check" | "run" | "help" | "version";
+export type CommandName = "serve" | "check" | "run" | "keys" | "usage" | "prices" | "help" | "version";
 
 /** Options that each command takes. */
 const TAKES = {
   serve: ["config", "port", "host", "insecure"],
   check: ["config"],
   run: ["config", "log"],
-} as const satisfies Partial<Record<CommandName, readonly (keyof CliOptions)[]>>;
+  "keys create": ["db", "name", "user", "team", "tag", "models", "expires"],
+  "keys list": ["db", "json"],
+  "keys revoke": ["db"],
+  usage: ["url", "key", "json"],
+  "prices check": ["config"],
+} as const satisfies Record<string, readonly (keyof CliOptions)[]>;
 
 /** @throws CliError (exit code 2) in one line */
 export function parseCommand(argv: readonly string[]): { command: CommandName; options: CliOptions; rest: string[] } {
@@ -27,18 +42,52 @@ export function parseCommand(argv: readonly string[]): { command: CommandName; o
   if (values.help) return { command: "help", options: {}, rest: [] };
   if (values.version) return { command: "version", options: {}, rest: [] };
 
-  const name = positionals[0] ?? "serve";
-  if (name !== "serve" && name !== "check" && name !== "run") throw usage(`unknown command "${name}"`);
+  const command = commandOf(positionals[0] ?? "serve");
   const rest = [...positionals.slice(1), ...(dashes === -1 ? [] : argv.slice(dashes + 1))];
-  if (name === "run" && rest.length === 0) throw usage("run needs a command, for example: turnpike run -- claude");
-  if (name !== "run" && rest.length > 0) throw usage(`"${name}" takes no argument "${rest[0]}"`);
+  const name = actionOf(command, rest);
 
   const { help: _help, version: _version, port, ...options } = values;
   const given: CliOptions = { ...options, ...(port !== undefined && { port: portOf(port) }) };
   const allowed: readonly string[] = TAKES[name];
   const stray = Object.keys(given).find((option) => !allowed.includes(option));
   if (stray) throw usage(`"${name}" takes no option --${stray}`);
-  return { command: name, options: given, rest };
+  return { command, options: given, rest };
+}
+
+function commandOf(name: string): Exclude<CommandName, "help" | "version"> {
+  switch (name) {
+    case "serve":
+    case "check":
+    case "run":
+    case "keys":
+    case "usage":
+    case "prices":
+      return name;
+    default:
+      throw usage(`unknown command "${name}"`);
+  }
+}
+
+/** The command with what it does, where it can do several things; checks how many arguments there are. */
+function actionOf(command: ReturnType<typeof commandOf>, rest: readonly string[]): keyof typeof TAKES {
+  const [action, ...more] = rest;
+  switch (command) {
+    case "run":
+      if (rest.length === 0) throw usage("run needs a command, for example: turnpike run -- claude");
+      return command;
+    case "keys":
+      if (action === "revoke" && more.length > 0) return "keys revoke";
+      if (action === "revoke") throw usage("keys revoke needs the id of a key, from: turnpike keys list");
+      if (action !== "create" && action !== "list") throw usage("keys can create, list or revoke");
+      if (more.length > 0) throw usage(`"keys ${action}" takes no argument "${more[0]}"`);
+      return `keys ${action}`;
+    case "prices":
+      if (action !== "check" || more.length > 0) throw usage("prices can check, and nothing else");
+      return "prices check";
+    default:
+      if (rest.length > 0) throw usage(`"${command}" takes no argument "${action}"`);
+      return command;
+  }
 }
 
 function parse(args: string[]) {
@@ -52,6 +101,16 @@ function parse(args: string[]) {
         host: { type: "string" },
         insecure: { type: "boolean" },
         log: { type: "string" },
+        db: { type: "string" },
+        name: { type: "string" },
+        user: { type: "string" },
+        team: { type: "string" },
+        tag: { type: "string", multiple: true },
+        models: { type: "string", multiple: true },
+        expires: { type: "string" },
+        url: { type: "string" },
+        key: { type: "string" },
+        json: { type: "boolean" },
         help: { type: "boolean", short: "h" },
         version: { type: "boolean", short: "v" },
       },

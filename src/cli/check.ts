@@ -28,7 +28,7 @@ function describeData({ router, budget, auth, server }: NonNullable<Loaded["conf
     "",
     ...limitLines(budget?.limits ?? []),
     ...storeLines(budget),
-    auth ? `Callers need a key; ${auth.keys.length} configured.` : "No key is asked of callers.",
+    auth ? "Callers need a key." : "No key is asked of callers.",
     ...(auth || isLoopback(server.host) ? [] : [`Warning: ${server.host} is refused at the start without \`auth\`.`]),
   ];
 }

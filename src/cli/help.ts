@@ -4,6 +4,12 @@ export const HELP = `Turnpike: an AI gateway with hard budgets.
   turnpike check               validate the configuration and print the routing table
   turnpike run -- COMMAND …    start the gateway for one command alone, and stop with it:
                                turnpike run -- claude
+  turnpike keys create         make a virtual key; it is printed once, on standard output
+  turnpike keys list           all keys, who they are for and whether they still work (--json)
+  turnpike keys revoke ID …    end a key for good
+  turnpike usage               what a key has used of its limits, and when there is more (--json)
+  turnpike prices check        what the configured targets cost; exit code 1 when a limit in
+                               US dollars covers one without a known price
 
 Options
   -c, --config FILE   configuration; default: turnpike.config.ts, .js, .mjs or .json in
@@ -14,6 +20,13 @@ Options
       --insecure      listen on such an address without \`auth\` all the same
       --log FILE      with run: where the gateway's log goes (default turnpike.log in the
                       system's folder for temporary files)
+      --db FILE       with keys: the file that holds them (default TURNPIKE_DB or turnpike.db)
+      --user U, --team T, --tag X, --name TEXT
+                      with keys create: whose the key is; --tag may be repeated
+      --models GLOB   with keys create: models it may ask for; may be repeated (default all)
+      --expires WHEN  with keys create: 12h, 30d, 2w, or a time (2027-01-31T12:00:00Z)
+      --url URL       with usage: the gateway (default http://127.0.0.1:8080)
+      --key KEY       with usage: the key (default TURNPIKE_KEY, which others cannot see)
   -h, --help          this text
   -v, --version       the version
 

@@ -28,6 +28,12 @@ async function run(argv: string[]): Promise<void> {
       return (await import("./check.ts")).check(options);
     case "run":
       return (await import("./run.ts")).runCommand(options, rest);
+    case "keys":
+      return (await import("./keys.ts")).keys(rest, options);
+    case "usage":
+      return (await import("./usage.ts")).usage(options);
+    case "prices":
+      return (await import("./prices.ts")).pricesCheck(options);
     case "serve":
       return (await import("./serve.ts")).serve(options, version());
   }

@@ -55,7 +55,7 @@ export class RequestBody {
 
   /** A top-level member, parsed alone. */
   member(name: string): unknown {
-    if (this.#json) return this.#json[name];
+    if (this.#json) return Object.hasOwn(this.#json, name) ? this.#json[name] : undefined;
     const place = this.members.get(name);
     if (!place) return undefined;
     try {

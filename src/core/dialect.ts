@@ -93,8 +93,14 @@ export interface Dialect {
   /** Top-level request field that bounds the output; the first one is written where none is present. */
   readonly maxTokensFields: readonly string[];
 
-  /** Top-level member (JSON text) by which a stream is asked to tell its usage, where the dialect does not by itself. */
-  readonly streamUsage?: { readonly member: string; readonly value: string };
+  /**
+   * Where a stream tells its usage only when asked to: the top-level member, and what it has to be (JSON text) given
+   * what it is; `undefined` when it asks for usage already.
+   */
+  readonly streamUsage?: { readonly member: string; ask(current: unknown): string | undefined };
+
+  /** What only our own answers hold, and only we can read back: a request with one of them is rewritten, not passed on. */
+  readonly ownMarks: readonly string[];
 
   /** Path of the chat operation below a provider's base URL. */
   chatPath(model: string, stream: boolean): string;

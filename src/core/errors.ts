@@ -67,7 +67,9 @@ export interface UpstreamAnswer {
   readonly dialect: string;
   readonly status: number;
   readonly body: Uint8Array;
-  readonly contentType?: string | undefined;
+  /** Those that its dialect gives to callers. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly isJson: boolean;
 }
 
 export interface GatewayErrorOptions {

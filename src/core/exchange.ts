@@ -216,10 +216,13 @@ export class Exchange {
       status: error.status,
       error,
       billable: error.billable,
+      ...(error.code === "client_closed" && { aborted: true }),
       totalMs: performance.now() - this.startedAt,
     });
   }
 
+  /** From the start of the attempt to its first content. */
+  firstTokenMs: number | undefined;
   /** The caller has left, and the answer is read to its end for the usage alone. */
   draining = false;
   /** Set by a budget that reads abandoned answers to their end; asked once, when the caller leaves. */

@@ -92,12 +92,16 @@ export type ReasoningSupport =
 export interface Capabilities {
   /** `false`: not accepted; `true`: accepted; a range: accepted and clamped; for `serviceTier` the accepted values. */
   parameters?: Partial<Record<ParameterName, boolean | NumberRange | readonly string[]>>;
+  /** `without-thinking`: temperature, top_p and top_k only while the model does not think. Default `always`. */
+  sampling?: "always" | "without-thinking";
   /** What happens to parameters that no row names. Default `true` (accepted). */
   otherParameters?: boolean;
   reasoning?: ReasoningSupport;
   /** Whether earlier thinking may be sent back: `own` = blocks this provider made, `any` = any text, `none`. */
   replayThinking?: "own" | "any" | "none";
   images?: boolean;
+  /** Files by id in the provider's own store. @default true */
+  fileIds?: boolean;
   documents?: boolean;
   /** Documents by URL; absent: as `documents`. */
   documentURLs?: boolean;
@@ -109,8 +113,13 @@ export interface Capabilities {
   /** Ids that do not match become `length` characters of base62, the same for the same id. */
   toolCallId?: { pattern: RegExp; length: number };
   toolName?: { pattern: RegExp; maxLength: number };
-  /** Where a system message may stand: at the `start` only (later ones are folded into the user's text) or `anywhere`. */
-  systemMessages?: "start" | "anywhere";
+  /**
+   * Where a system message may stand: at the `start` only, also `after-user` (behind a user turn, and last or before
+   * the assistant), or `anywhere`. Others are folded into the user's text, every word of them. @default "anywhere"
+   */
+  systemMessages?: "start" | "after-user" | "anywhere";
+  /** Who may speak first. @default "any" */
+  firstMessage?: "user" | "user-or-system" | "any";
   /** What stands between a tool result and the user's text: nothing (`native`) or a short assistant turn. */
   userAfterTool?: "native" | "bridge";
   /** Prompt-cache marks are understood. */

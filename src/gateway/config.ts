@@ -3,43 +3,36 @@ import { z } from "zod";
 import type { BudgetStore } from "../core/budget-store.ts";
 import type { Middleware } from "../core/middleware.ts";
 import type { Provider } from "../core/provider.ts";
-import { auth, authFileOptions } from "../middleware/auth.ts";
+import type { KeyTable } from "../keys/table.ts";
+import { auth, authFileOptions } from "../middleware/auth/index.ts";
 import { budget, budgetFileOptions } from "../middleware/budget/index.ts";
 import { logger, loggerFileOptions } from "../middleware/logger.ts";
 import { router, routerOptions } from "../middleware/router.ts";
 import { translator, translatorOptions } from "../middleware/translator/index.ts";
-import { anthropic } from "../providers/anthropic.ts";
 import { type ProviderFactory, providerOptions } from "../providers/define.ts";
-import { mistral } from "../providers/mistral.ts";
-import { openai } from "../providers/openai.ts";
-import { openaiCompatible } from "../providers/openai-compatible.ts";
-import { simulated } from "../providers/simulated.ts";
+import * as builtIn from "../providers/index.ts";
 import { createGateway, type Gateway, type GatewayOptions } from "./create-gateway.ts";
 
-/** What `type` may say. A provider of the catalogue is one line here and one in the schema. */
-const FACTORIES: Readonly<Record<ProviderConfig["type"], ProviderFactory>> = {
-  mistral,
-  anthropic,
-  openai,
-  "openai-compatible": openaiCompatible,
-  simulated,
-};
+/** What `type` may say: every provider that `providers/index.ts` exports. */
+const FACTORIES: ReadonlyMap<string, ProviderFactory> = new Map(
+  Object.values(builtIn).flatMap((each) => ("spec" in each ? [[each.spec.type, each]] : [])),
+);
 
-const ofType = <T extends string>(type: T) => providerOptions.extend({ type: z.literal(type) });
+const { baseURL } = providerOptions.shape;
 
-const providerConfig = z.discriminatedUnion("type", [
-  ofType("mistral"),
-  ofType("anthropic"),
-  ofType("openai"),
-  ofType("openai-compatible").extend({
-    baseURL: providerOptions.shape.baseURL.nonoptional({
-      error: "expected the server's address, for example http://127.0.0.1:8081/v1",
-    }),
+/** For those who have no usual address. The type stays that of the others, so that all providers are of one type. */
+const requiredBaseURL = baseURL.nonoptional({
+  error: "expected the server's address, for example http://127.0.0.1:8081/v1",
+}) as unknown as typeof baseURL;
+
+const [firstType, ...otherTypes] = [...FACTORIES.values()].map(({ spec }) =>
+  providerOptions.extend({
+    type: z.literal(spec.type),
+    baseURL: spec.baseURL === undefined ? requiredBaseURL : baseURL,
   }),
-  ofType("simulated"),
-]);
+);
 
-type ProviderConfig = z.output<typeof providerConfig>;
+const providerConfig = z.discriminatedUnion("type", [firstType!, ...otherTypes]);
 
 const serverOptions = z.strictObject({
   host: z.string().min(1).default("127.0.0.1").describe("An address that is not loopback needs `auth`."),
@@ -103,11 +96,15 @@ export function parseConfig(given: unknown, environment: Environment = process.e
 export async function optionsFromConfig(config: Config, given: { store?: BudgetStore } = {}): Promise<GatewayOptions> {
   const providers: Record<string, Provider> = {};
   for (const [name, { type, ...options }] of Object.entries(config.providers)) {
-    providers[name] = at(`providers.${name}`, () => FACTORIES[type](options));
+    providers[name] = at(`providers.${name}`, () => FACTORIES.get(type)!(options));
   }
   const use: Middleware[] = [];
   if (config.logger) use.push(logger(config.logger));
-  if (config.auth) use.push(auth(config.auth));
+  if (config.auth) {
+    const { table: address, ...options } = config.auth;
+    const table = address === undefined ? undefined : await openKeys(address);
+    use.push(at("auth", () => auth({ ...options, ...(table && { table }) })));
+  }
   use.push(router(config.router));
   if (config.budget) {
     const { store: address, ...options } = config.budget;
@@ -153,6 +150,11 @@ async function openStore(address: string): Promise<BudgetStore> {
   if (address === "memory") return (await import("../stores/memory.ts")).memoryStore();
   const { sqliteStore } = await import("../stores/sqlite.ts");
   return at("budget.store", () => sqliteStore(address.slice("sqlite:".length)));
+}
+
+/** The file is made on first use. */
+async function openKeys(address: string): Promise<KeyTable> {
+  return (await import("../keys/sqlite.ts")).sqliteKeys(address.slice("sqlite:".length));
 }
 
 /** Replaces `${NAME}` in every string; `$${` stands for `${` itself. */

@@ -8,7 +8,7 @@ import { Exchange, type GatewayServices, type Identity } from "../core/exchange.
 import { compose, type Middleware } from "../core/middleware.ts";
 import type { Provider } from "../core/provider.ts";
 import type { Reply } from "../core/reply.ts";
-import type { JsonObject } from "../core/util.ts";
+import { isObject, type JsonObject } from "../core/util.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
 import { openaiChat } from "../dialects/openai-chat/index.ts";
 import type { BudgetMiddleware, TopUp } from "../middleware/budget/index.ts";
@@ -195,11 +195,11 @@ export function createGateway(given: GatewayOptions): Gateway {
     }
   }
 
-  async function call(dialect: Dialect, json: JsonObject, { as, key, signal, timeoutMs, headers }: CallOptions = {}) {
+  async function call(dialect: Dialect, json: unknown, { as, key, signal, timeoutMs, headers }: CallOptions = {}) {
     const { exchange, reply } = handle({
       dialect,
       operation: "chat",
-      body: new RequestBody({ json }),
+      body: bodyOf(json),
       headers: { ...headers, ...(key !== undefined && { authorization: `Bearer ${key}` }) },
       trusted: key === undefined,
       identity: as,
@@ -212,6 +212,25 @@ export function createGateway(given: GatewayOptions): Gateway {
     exchange.onFinish(() => signal?.removeEventListener("abort", abort));
     const { body } = await reply;
     return body.type === "json" ? body.value : readStream(body.source, exchange);
+  }
+
+  let closed: Promise<void> | undefined;
+  async function close({ drainMs = 10_000 }: { drainMs?: number } = {}): Promise<void> {
+    closing = true;
+    if (running.size > 0) {
+      const patience = setTimeout(() => {
+        for (const exchange of running) {
+          exchange.abort(new GatewayError("shutting_down", "The gateway is shutting down"));
+        }
+        setTimeout(() => drained?.(), 1_000).unref();
+      }, drainMs);
+      await new Promise<void>((resolve) => {
+        drained = resolve;
+      });
+      clearTimeout(patience);
+    }
+    for (const middleware of stack) await middleware.close?.();
+    for (const provider of providers.values()) await provider.close?.();
   }
 
   const budgets = () => stack.filter((middleware): middleware is BudgetMiddleware => "topUp" in middleware);
@@ -234,26 +253,14 @@ export function createGateway(given: GatewayOptions): Gateway {
       if (!budget) throw new TypeError("gateway.topUp: there is no budget() in `use`");
       await budget.topUp(payment);
     },
-    async close({ drainMs = 10_000 } = {}) {
-      closing = true;
-      if (running.size > 0) {
-        const patience = setTimeout(() => {
-          for (const exchange of running)
-            exchange.abort(new GatewayError("shutting_down", "The gateway is shutting down"));
-          setTimeout(() => drained?.(), 1_000).unref();
-        }, drainMs);
-        await new Promise<void>((resolve) => {
-          drained = resolve;
-        });
-        clearTimeout(patience);
-      }
-      for (const middleware of stack) await middleware.close?.();
-      for (const provider of providers.values()) await provider.close?.();
+    close: (options) => {
+      closed ??= close(options);
+      return closed;
     },
+    handle,
     async identify(headers) {
       return (await stack.find((middleware) => middleware.identify)?.identify?.(headers)) ?? {};
     },
-    handle,
     dialects: DIALECTS,
     providers,
     get inFlight() {
@@ -262,6 +269,16 @@ export function createGateway(given: GatewayOptions): Gateway {
   };
   let fetchHandler: ((request: Request) => Promise<Response>) | undefined;
   return gateway;
+}
+
+/** A request object as it would have come over HTTP. @throws GatewayError `invalid_request` */
+function bodyOf(json: unknown): RequestBody {
+  if (!isObject(json)) throw new GatewayError("invalid_request", "The request must be an object");
+  try {
+    return new RequestBody({ json: JSON.parse(JSON.stringify(json)) as JsonObject });
+  } catch (error) {
+    throw new GatewayError("invalid_request", `The request cannot be written as JSON: ${(error as Error).message}`);
+  }
 }
 
 /** Refuses an order in which a middleware would not find what it needs. */

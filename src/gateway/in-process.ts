@@ -59,20 +59,22 @@ export function readStream<T>(source: StreamSource, exchange: Exchange): ChunkSt
     },
     end() {
       ended = true;
-      // A pass-through whose upstream ended with an error frame of its own.
-      const last = queue.at(-1);
-      const outcome = exchange.finished ?? exchange.winner?.finished;
-      if (outcome?.error && isObject(last) && "error" in last) {
-        queue.pop();
-        failure = outcome.error;
-      }
       notify();
     },
-    fail: (error: GatewayError) => fail(error),
+    fail(error: GatewayError, frames: Frame[]) {
+      // Told by the upstream's own error frame, which has passed: here it is thrown instead.
+      const last = queue.at(-1);
+      if (frames.length === 0 && isObject(last) && "error" in last) queue.pop();
+      fail(error);
+    },
   });
   return {
     requestId: exchange.id,
-    cancel: () => source.cancel(),
+    cancel() {
+      source.cancel();
+      ended = true;
+      notify();
+    },
     async *[Symbol.asyncIterator]() {
       try {
         for (;;) {

@@ -35,7 +35,10 @@ export async function answerRequest(gateway: Gateway, request: IncomingRequest):
   const dialect = "dialect" in found ? found.dialect : gateway.dialects[0]!;
   try {
     if ("own" in found) return await answerOwn(gateway, found.own, request.headers);
-    if ("wrongMethod" in found) throw new GatewayError("method_not_allowed", "Method not allowed for this path");
+    if ("allow" in found) {
+      const wrong = new GatewayError("method_not_allowed", `Method not allowed: this path takes ${found.allow}`);
+      return errorAnswer(wrong, dialect, newId(), { allow: found.allow });
+    }
     if (found.operation === "hello") return { status: 200, headers: {}, body: undefined };
     if (found.operation === "models") {
       await gateway.identify(request.headers);
@@ -76,7 +79,7 @@ function answerHeaders(exchange: Exchange): Record<string, string> {
     const cost = winner.finished?.costNanoUsd;
     if (typeof cost === "number")
       headers["x-turnpike-cost-usd"] = (cost / 1e9).toFixed(9).replace(/0+$/, "").replace(/\.$/, "");
-    const upstream = winner.finished?.totalMs ?? winner.finished?.firstTokenMs;
+    const upstream = winner.firstTokenMs ?? winner.finished?.totalMs;
     if (upstream !== undefined)
       headers["x-turnpike-overhead-ms"] = Math.max(0, performance.now() - startedAt - upstream).toFixed(2);
   }
@@ -105,13 +108,12 @@ export function errorAnswer(
   if (error.retryAfterSeconds !== undefined) headers["retry-after"] = String(error.retryAfterSeconds);
   const { upstream } = error;
   // The upstream's own words, which clients of the dialect know how to recover from.
-  if (
-    upstream &&
-    upstream.dialect === dialect.id &&
-    upstream.body.length > 0 &&
-    upstream.contentType?.includes("json")
-  ) {
-    return { status: upstream.status, headers, body: new JsonBody({ bytes: upstream.body }) };
+  if (upstream && upstream.dialect === dialect.id && upstream.body.length > 0 && upstream.isJson) {
+    return {
+      status: upstream.status,
+      headers: { ...upstream.headers, ...headers },
+      body: new JsonBody({ bytes: upstream.body }),
+    };
   }
   const { status, body } = dialect.encodeError(error, requestId);
   return { status, headers, body: new JsonBody({ value: body }) };

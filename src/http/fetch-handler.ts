@@ -55,6 +55,7 @@ function toResponse({ status, headers, body, exchange }: Answer): Response {
 function webStream(source: StreamSource, exchange: Exchange): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   let asleep = () => {};
+  let open = true;
   return new ReadableStream<Uint8Array>({
     start(controller) {
       const state = {
@@ -63,12 +64,15 @@ function webStream(source: StreamSource, exchange: Exchange): ReadableStream<Uin
       };
       asleep = keepAwake(state);
       const write = (chunk: Uint8Array) => {
+        if (!open) return;
         state.lastWrite = performance.now();
         controller.enqueue(chunk);
         if ((controller.desiredSize ?? 1) <= 0) source.pause();
       };
       const end = (text: string) => {
         asleep();
+        if (!open) return;
+        open = false;
         if (text !== "") controller.enqueue(encoder.encode(text));
         controller.close();
       };
@@ -81,6 +85,7 @@ function webStream(source: StreamSource, exchange: Exchange): ReadableStream<Uin
     },
     pull: () => source.resume(),
     cancel() {
+      open = false;
       asleep();
       exchange.abort(new GatewayError("client_closed", "The caller stopped reading"));
       source.cancel();

@@ -102,6 +102,12 @@ async function readBody(
   if (isObject(parsed) && request.readableEnded) return { json: parsed };
   if (parsed !== undefined && request.readableEnded)
     throw new GatewayError("invalid_request", "The request body must be a JSON object");
+  if (request.readableEnded) {
+    throw new GatewayError(
+      "internal",
+      "The request body was read before Turnpike saw it: mount Turnpike first, or pass the body on as `request.body`",
+    );
+  }
   if (Number(request.headers["content-length"] ?? 0) > limit) {
     throw new GatewayError("request_too_large", `The request body is larger than ${limit} bytes`);
   }

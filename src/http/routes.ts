@@ -12,7 +12,7 @@ export type OwnRoute = "health" | "ready" | "me";
 
 const OWN: Readonly<Record<string, OwnRoute>> = { "/healthz": "health", "/readyz": "ready", "/v1/me": "me" };
 
-export type Found = RouteMatch | { own: OwnRoute } | { wrongMethod: true; dialect: Dialect } | undefined;
+export type Found = RouteMatch | { own: OwnRoute } | { allow: string; dialect: Dialect } | undefined;
 
 export interface RequestLine {
   method: string;
@@ -32,6 +32,8 @@ export function routeTable(dialects: readonly Dialect[]): (line: RequestLine) =>
     for (const route of dialect.routes) {
       for (const prefix of ["", dialect.prefix]) {
         const path = prefix + route.path;
+        // The front page of an application is its own, whoever is mounted in it.
+        if (path === "/") continue;
         const hole = path.indexOf("{model}");
         if (hole === -1) literal.set(path, [...(literal.get(path) ?? []), { route, dialect }]);
         else patterns.push({ start: path.slice(0, hole), end: path.slice(hole + 7), route, dialect });
@@ -45,7 +47,10 @@ export function routeTable(dialects: readonly Dialect[]): (line: RequestLine) =>
     const known = literal.get(path);
     if (known) {
       const fits = known.filter(({ route }) => route.method === method);
-      if (fits.length === 0) return { wrongMethod: true, dialect: preferred(known, headers).dialect };
+      if (fits.length === 0) {
+        const allow = [...new Set(known.map((each) => each.route.method))].join(", ");
+        return { allow, dialect: preferred(known, headers).dialect };
+      }
       const { route, dialect } = preferred(fits, headers);
       return { dialect, operation: route.operation };
     }

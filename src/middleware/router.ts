@@ -76,7 +76,7 @@ export function router(given: RouterOptions = {}): Middleware {
     let list = rule?.to;
     if (!list) {
       const slash = model.indexOf("/");
-      if (slash > 0 && providers.has(model.slice(0, slash))) {
+      if (slash > 0 && slash < model.length - 1 && providers.has(model.slice(0, slash))) {
         list = [{ provider: model.slice(0, slash), model: model.slice(slash + 1) }];
       }
     }
@@ -87,7 +87,7 @@ export function router(given: RouterOptions = {}): Middleware {
       });
     }
     return list.map(({ provider, model: named }) =>
-      targetOf({ provider, model: named === "*" ? model : named }, plan!),
+      targetOf({ provider, model: named === "*" ? own(model, provider) : named }, plan!),
     );
   }
 
@@ -114,6 +114,7 @@ export function router(given: RouterOptions = {}): Middleware {
     if (retries === 0) return once();
     return pRetry(once, {
       retries,
+      signal: exchange.signal,
       minTimeout: 400,
       maxTimeout: 8_000,
       randomize: true,
@@ -129,7 +130,9 @@ export function router(given: RouterOptions = {}): Middleware {
       },
       onFailedAttempt: ({ error, retriesLeft }) => {
         const wait = toGatewayError(error).retryAfterSeconds ?? 0;
-        return wait > 0 && retriesLeft > 0 && wait * 1_000 <= options.maxRetryAfterMs ? sleep(wait * 1_000) : undefined;
+        return wait > 0 && retriesLeft > 0 && wait * 1_000 <= options.maxRetryAfterMs
+          ? sleep(wait * 1_000, exchange)
+          : undefined;
       },
     });
   }
@@ -194,6 +197,11 @@ function compileRule(rule: z.output<typeof routerOptions>["rules"][number], inde
       return { provider: to.slice(0, slash), model: to.slice(slash + 1) };
     }),
   };
+}
+
+/** `x/*` keeps the model's name, also where it was asked for as `x/name`. */
+function own(model: string, provider: string): string {
+  return model.startsWith(`${provider}/`) ? model.slice(provider.length + 1) : model;
 }
 
 function targetOf({ provider, model }: { provider: string; model: string }, plan: GatewayPlan): Target {
@@ -274,4 +282,13 @@ function oneError(failures: readonly { target: Target; error: GatewayError }[]):
   });
 }
 
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+/** Ends early when the caller leaves. */
+function sleep(ms: number, exchange: Exchange): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    exchange.onAbort(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

@@ -29,15 +29,28 @@ const capabilities: readonly CapabilityRow[] = [
     documents: true,
     audio: false,
     prefill: false,
+    firstMessage: "user",
+    systemMessages: "after-user",
     forcedToolChoice: false,
     defaultMaxTokens: 32_000,
     maxOutputTokens: 128_000,
     source: ["A-DOC", "A-SDK", "CAT-A"],
   },
   {
-    match: /^claude-(haiku-5-5|opus-5(?!-5)|(fable|mythos)-5(?!-))/,
-    reasoning: { levels: ALL_EFFORTS, off: "omit", auto: true },
+    // With thinking turned off, the effort may be high at most; none is sent then.
+    match: /^claude-(haiku-5-5|opus-5(?!-5))/,
+    reasoning: { levels: ALL_EFFORTS, off: "none", auto: true },
     forcedToolChoice: true,
+    source: ["A-DOC"],
+  },
+  {
+    match: /^claude-(fable|mythos)-5(?!-)/,
+    forcedToolChoice: true,
+    source: ["A-DOC"],
+  },
+  {
+    match: /^claude-(sonnet-5(?!-5)|opus-4-7|(opus|sonnet|haiku)-4-[0-6]|(opus|sonnet)-4(?!-[0-9])|3)/,
+    systemMessages: "start",
     source: ["A-DOC"],
   },
   {
@@ -56,6 +69,7 @@ const capabilities: readonly CapabilityRow[] = [
     // Sampling is possible while thinking is off; it is left out whenever thinking may be on.
     match: /^claude-(opus-4-5|(haiku|sonnet)-4-5|(opus|sonnet)-4-[01]|(opus|sonnet)-4(?!-[0-9]\b)|3)/,
     parameters: { temperature: { min: 0, max: 1 }, topP: true, topK: true },
+    sampling: "without-thinking",
     reasoning: { budget: { min: 1024, max: 32_768 }, off: "none" },
     forcedToolChoice: "not-with-thinking",
     prefill: true,

@@ -30,6 +30,8 @@ const capabilities: readonly CapabilityRow[] = [
     toolCallId: { pattern: /^[a-zA-Z0-9]{9}$/, length: 9 },
     systemMessages: "start",
     userAfterTool: "bridge",
+    firstMessage: "user-or-system",
+    fileIds: false,
     prefill: true,
     source: ["M-SPEC", "M-COMMON", "CAT-M", "ECA-231", "ECA-233", "FX-P"],
   },
@@ -54,6 +56,8 @@ const capabilities: readonly CapabilityRow[] = [
     source: ["CAT-M", "M-VIBE-1117"],
   },
   { match: /^(ministral|codestral|mistral-code|voxtral|devstral)/, images: false, source: ["M-DOC"] },
+  // No source says that these see images.
+  { match: /^((zai-)?glm|labs-leanstral)/, images: false },
   {
     match: /^devstral-2512$/,
     retired: "2026-07-31",

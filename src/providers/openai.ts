@@ -11,7 +11,11 @@ const NO_SAMPLING = { temperature: false, topP: false, logprobs: false } as cons
 const capabilities: readonly CapabilityRow[] = [
   {
     match: /^/,
-    parameters: { temperature: { min: 0, max: 2 }, topK: false },
+    parameters: {
+      temperature: { min: 0, max: 2 },
+      topK: false,
+      serviceTier: ["auto", "default", "flex", "scale", "priority", "fast"],
+    },
     maxStopSequences: 4,
     reasoning: false,
     replayThinking: "none",

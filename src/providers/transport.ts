@@ -1,5 +1,5 @@
 import { type Dispatcher, Pool } from "undici";
-import { GatewayError } from "../core/errors.ts";
+import { GatewayError, isGatewayError } from "../core/errors.ts";
 import type { ByteSink, ByteSource, Transport, UpstreamCall, UpstreamResponse } from "../core/provider.ts";
 
 /** Patience with one upstream call, milliseconds. */
@@ -34,6 +34,11 @@ function failure(error: Error & { code?: string }, sent: boolean): GatewayError 
             ? "The connection to the upstream broke"
             : "The upstream could not be reached";
   return new GatewayError(code, message, { upstreamCode: error.code, billable: sent, cause: error });
+}
+
+/** Why a call was stopped, and what that costs: who was asked may bill although nobody reads the answer. */
+function stopped(reason: Error, sent: boolean): Error {
+  return isGatewayError(reason) ? new GatewayError(reason.code, reason.message, { ...reason, billable: sent }) : reason;
 }
 
 /** Buffers what comes before `start`, so that nothing is lost between the head and the first reader. */
@@ -122,8 +127,10 @@ export function undiciTransport(
       let abort: ((reason: Error) => void) | undefined;
       let aborted: Error | undefined;
       call.onAbort?.((reason) => {
-        aborted = reason;
-        abort?.(reason);
+        aborted = stopped(reason, sent);
+        // Still waiting for a connection: with the caller gone nothing else has to wait for it.
+        if (abort) abort(aborted);
+        else reject(aborted);
       });
       const handler: Dispatcher.DispatchHandler = {
         onRequestStart(controller) {
@@ -178,9 +185,11 @@ export function fetchTransport(fetcher: typeof fetch, baseURL: string, timeouts:
   const base = baseURL.replace(/\/$/, "");
   return async (call: UpstreamCall) => {
     const controller = new AbortController();
-    call.onAbort?.((reason) => controller.abort(reason));
+    call.onAbort?.((reason) => controller.abort(stopped(reason, true)));
     const head = timer(timeouts.firstByteMs ?? 300_000, () =>
-      controller.abort(new GatewayError("upstream_timeout", "The upstream did not begin to answer in time")),
+      controller.abort(
+        new GatewayError("upstream_timeout", "The upstream did not begin to answer in time", { billable: true }),
+      ),
     );
     let response: Response;
     try {

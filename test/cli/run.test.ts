@@ -6,7 +6,7 @@ import { folder, turnpike } from "./support.ts";
 
 /** Runs a piece of JavaScript as the command. */
 const run = (script: string, { env = {}, cwd = folder() }: { env?: Record<string, string>; cwd?: string } = {}) =>
-  turnpike(["run", "--", process.execPath, "-e", script], { env, cwd });
+  turnpike(["run", "--", process.execPath, "--input-type=module", "-e", script], { env, cwd });
 
 const CALL = `
   const call = (url, headers) => fetch(url, { method: "POST", headers, body: JSON.stringify({

@@ -16,7 +16,7 @@ describe("turnpike without a configuration", () => {
 
     const chat = await post(`${url}/v1/chat/completions`, hello);
     expect(chat.status).toBe(200);
-    expect(chat.json.choices[0].message.content).toContain("[simulated]");
+    expect(chat.json.choices).toMatchObject([{ message: { content: expect.stringContaining("[simulated]") } }]);
 
     const message = await post(`${url}/anthropic/v1/messages`, hello, { authorization: "Bearer anything" });
     expect(message.status).toBe(200);

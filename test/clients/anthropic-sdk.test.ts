@@ -7,6 +7,7 @@ import Anthropic, {
   RateLimitError,
 } from "@anthropic-ai/sdk";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../support/gateway.ts";
 import {
   anthropicTool,
   closedAfter,
@@ -390,7 +391,7 @@ describe("the official Anthropic SDK", () => {
       expect(error.headers.get("x-turnpike-error")).toBe("upstream_auth");
     });
 
-    test("aborting a stream closes the upstream within 100 ms", async () => {
+    test("aborting a stream closes the upstream within 100 ms", { retry: 2 }, async () => {
       upstreams[name].next({ text: "word ".repeat(400), chunkDelayMs: 5 });
       const stream = client.messages.stream(hello(name));
       let abortedAt = 0;
@@ -403,12 +404,12 @@ describe("the official Anthropic SDK", () => {
       expect(await closedAfter(upstreams[name], abortedAt)).toBeLessThan(100);
     });
 
-    test("aborting before the upstream answers closes it too", async () => {
+    test("aborting before the upstream answers closes it too", { retry: 2 }, async () => {
       upstreams[name].next({ hang: "before-headers" });
       const controller = new AbortController();
       const answer = client.messages.create(hello(name), { signal: controller.signal });
       const failed = errorOf(answer);
-      await expect.poll(() => upstreams[name].requests.length).toBe(1);
+      await until(() => upstreams[name].requests.length === 1, "the upstream was asked");
       const abortedAt = Date.now();
       controller.abort();
       expect(await failed).toBeInstanceOf(Anthropic.APIUserAbortError);

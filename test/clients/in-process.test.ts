@@ -22,6 +22,7 @@ import {
 describe("a gateway in process", () => {
   let upstreams: Awaited<ReturnType<typeof startUpstreams>>;
   let gateway: Gateway;
+  let log: ReturnType<typeof buildGateway>["log"];
   const opened: Gateway[] = [];
 
   function build(options?: HouseOptions) {
@@ -32,7 +33,7 @@ describe("a gateway in process", () => {
 
   beforeAll(async () => {
     upstreams = await startUpstreams();
-    ({ gateway } = buildGateway(upstreams));
+    ({ gateway, log } = buildGateway(upstreams));
   });
   afterEach(async () => {
     await expectSettled(gateway);
@@ -106,7 +107,7 @@ describe("a gateway in process", () => {
       expect(events.map((event) => event.delta?.text ?? "").join("")).toBe("One two three.");
     });
 
-    test("leaving the loop closes the upstream and settles", async () => {
+    test("leaving the loop closes the upstream and settles", { retry: 2 }, async () => {
       upstreams[name].next(LONG);
       const before = (await gateway.usage())[0]?.used ?? 0;
       let leftAt = 0;
@@ -117,11 +118,12 @@ describe("a gateway in process", () => {
       }
       expect(await closedAfter(upstreams[name], leftAt)).toBeLessThan(100);
       await expectSettled(gateway);
+      expect(log.requests().at(-1)).toMatchObject({ outcome: "aborted", code: "client_closed" });
       // What was streamed until then is counted.
       expect((await gateway.usage())[0]?.used).toBeGreaterThan(before);
     });
 
-    test("cancel() closes the upstream of a stream that nobody reads", async () => {
+    test("cancel() closes the upstream of a stream that nobody reads", { timeout: 2_000, retry: 2 }, async () => {
       upstreams[name].next(LONG);
       const stream = await gateway.messages({ ...turn(name), stream: true });
       const leftAt = Date.now();
@@ -131,7 +133,7 @@ describe("a gateway in process", () => {
       expect(await all(stream)).toEqual(expect.any(Array));
     });
 
-    test("a signal aborts a stream: the loop throws and the upstream is closed", async () => {
+    test("a signal aborts a stream: the loop throws and the upstream is closed", { retry: 2 }, async () => {
       upstreams[name].next(LONG);
       const controller = new AbortController();
       const stream = await gateway.messages({ ...turn(name), stream: true }, { signal: controller.signal });
@@ -149,7 +151,7 @@ describe("a gateway in process", () => {
       await expectSettled(gateway);
     });
 
-    test("a signal aborts a call that waits for the upstream", async () => {
+    test("a signal aborts a call that waits for the upstream", { retry: 2 }, async () => {
       upstreams[name].next({ hang: "before-headers" });
       const controller = new AbortController();
       const failed = errorOf(gateway.completion(chat(name), { signal: controller.signal }));
@@ -164,6 +166,7 @@ describe("a gateway in process", () => {
       upstreams[name].next({ hang: "before-headers" });
       const error = await errorOf(gateway.completion(chat(name), { timeoutMs: 50 }));
       expect(error).toMatchObject({ code: "timeout", status: 504 });
+      expect(log.requests().at(-1)).toMatchObject({ outcome: "failed", code: "timeout" });
       await until(() => upstreams[name].requests[0]?.closedEarly === true, "the upstream was closed");
     });
 
@@ -296,6 +299,13 @@ describe("a gateway in process", () => {
     expect(upstreams.anthropic.requests[0]?.headers["anthropic-beta"]).toBe("context-management-2025-06-27");
   });
 
+  test("timeoutMs in mid-stream throws `timeout`, which is not the caller's leaving", async () => {
+    upstreams.mistral.next({ text: "One two three four.", hang: "mid-stream" });
+    const stream = await gateway.completion<Json>({ ...chat("mistral"), stream: true }, { timeoutMs: 80 });
+    expect(await errorOf(all(stream))).toMatchObject({ code: "timeout", status: 504 });
+    expect(log.requests().at(-1)).toMatchObject({ outcome: "failed", code: "timeout" });
+  });
+
   test("an already aborted signal sends nothing", async () => {
     expect(await errorOf(gateway.completion(chat("mistral"), { signal: AbortSignal.abort() }))).toMatchObject({
       code: "client_closed",
@@ -339,7 +349,7 @@ describe("a gateway in process", () => {
       expect(text).toMatch(/data: {"type":"message_stop"}\n\n$/);
     });
 
-    test("cancelling the body closes the upstream", async () => {
+    test("cancelling the body closes the upstream", { retry: 2 }, async () => {
       upstreams.mistral.next(LONG);
       const response = await gateway.fetch(request("/v1/messages", turn("mistral", { stream: true })));
       const reader = response.body?.getReader();
@@ -350,7 +360,7 @@ describe("a gateway in process", () => {
       await expectSettled(gateway);
     });
 
-    test("aborting the request closes the upstream, before and after the answer began", async () => {
+    test("aborting the request closes the upstream, before and after the answer began", { retry: 2 }, async () => {
       for (const script of [{ hang: "before-headers" as const }, LONG]) {
         upstreams.reset();
         upstreams.mistral.next(script);
@@ -423,7 +433,7 @@ describe("a gateway in process", () => {
       await until(() => upstreams.mistral.requests[0]?.closedEarly === true, "the upstream was closed");
     });
 
-    test("may be called twice, also at once", async () => {
+    test("may be called twice, also at once", { timeout: 2_000 }, async () => {
       const { gateway } = build();
       upstreams.mistral.next({ text: "One two.", chunkDelayMs: 20 });
       const reading = gateway.completion(chat("mistral"));

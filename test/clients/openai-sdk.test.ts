@@ -7,6 +7,7 @@ import OpenAI, {
   RateLimitError,
 } from "openai";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../support/gateway.ts";
 import {
   closedAfter,
   errorOf,
@@ -392,7 +393,7 @@ describe("the official OpenAI SDK", () => {
       expect(error).toMatchObject({ status: 502, code: "upstream_auth" });
     });
 
-    test("leaving the loop closes the upstream within 100 ms", async () => {
+    test("leaving the loop closes the upstream within 100 ms", { retry: 2 }, async () => {
       upstreams[name].next({ text: "word ".repeat(400), chunkDelayMs: 5 });
       const stream = await client.chat.completions.create({ ...hello(name), stream: true });
       let leftAt = 0;
@@ -405,11 +406,11 @@ describe("the official OpenAI SDK", () => {
       expect(await closedAfter(upstreams[name], leftAt)).toBeLessThan(100);
     });
 
-    test("aborting before the upstream answers closes it too", async () => {
+    test("aborting before the upstream answers closes it too", { retry: 2 }, async () => {
       upstreams[name].next({ hang: "before-headers" });
       const controller = new AbortController();
       const failed = errorOf(client.chat.completions.create(hello(name), { signal: controller.signal }));
-      await expect.poll(() => upstreams[name].requests.length).toBe(1);
+      await until(() => upstreams[name].requests.length === 1, "the upstream was asked");
       const abortedAt = Date.now();
       controller.abort();
       expect(await failed).toBeInstanceOf(OpenAI.APIUserAbortError);
@@ -433,6 +434,38 @@ describe("the official OpenAI SDK", () => {
       expect("One two three four.".startsWith(text) && text !== "").toBe(true);
       if ("errorEvent" in fault) expect(error.message).toContain("The GPU caught fire");
     });
+  });
+
+  test("a conversation whose answers, thinking included, came from one upstream goes on at any other", async () => {
+    const messages: Json[] = [{ role: "user", content: "Weather?" }];
+    for (const name of UPSTREAMS) upstreams[name].always({ thinking: `Hm, ${name}.`, text: `Sun, says ${name}.` });
+    const order = [
+      "mistral",
+      "openai",
+      "anthropic",
+      "openai",
+      "llama",
+      "openai",
+      "anthropic",
+      "mistral",
+      "llama",
+    ] as const;
+    for (const name of order) {
+      const effort = name === "mistral" || name === "anthropic" ? { reasoning_effort: "high" } : {};
+      const { choices } = await client.chat.completions.create(hello(name, { messages, ...effort }));
+      expect(choices[0]?.message.content).toBe(`Sun, says ${name}.`);
+      messages.push(choices[0]?.message, { role: "user", content: "And then?" });
+    }
+  });
+
+  test.each(UPSTREAMS)("a conversation that ends with words of the assistant is accepted by %s", async (name) => {
+    upstreams[name].next({ text: "Paris." });
+    const messages = [
+      { role: "user", content: "The capital of France?" },
+      { role: "assistant", content: "It is" },
+    ];
+    const answer = await client.chat.completions.create(hello(name, { messages }));
+    expect(answer.choices[0]?.message.content).toBe("Paris.");
   });
 
   test.each(["mistral", "anthropic"] as const)(

@@ -345,6 +345,7 @@ describe("writing a stream", () => {
       out(opening(0, "t", "f")),
       out({ tool_calls: [{ index: 0, function: { arguments: "{}" } }] }),
       out(opening(1, "u", "g")),
+      out({ tool_calls: [{ index: 1, function: { arguments: "{}" } }] }),
       out({}, "tool_calls"),
       { data: "[DONE]" },
     ]);

@@ -1,7 +1,7 @@
 import { createServer, request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import express from "express";
-import fastify from "fastify";
+import fastify, { type FastifyInstance } from "fastify";
 import { type Gateway, toNodeHandler } from "turnpike";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { buildGateway, expectSettled, type Json, MODELS, PNG, startUpstreams } from "../clients/support.ts";
@@ -39,9 +39,7 @@ function express5(path: string, build: (app: express.Express, gateway: Gateway) 
   };
 }
 
-type App = ReturnType<typeof fastify>;
-
-function fastify5(path: string, build: (app: App, gateway: Gateway) => void): Mount {
+function fastify5(path: string, build: (app: FastifyInstance, gateway: Gateway) => void): Mount {
   return async (gateway) => {
     const app = fastify({ forceCloseConnections: true });
     build(app, gateway);
@@ -359,10 +357,10 @@ describe.each(Object.entries(MOUNTS))("mounted under %s", (where, mount) => {
       ["PUT", "/v1/chat/completions", "POST"],
       ["DELETE", "/v1/models", "GET"],
     ] as const) {
-      const response = await fetch(at.url + path, { method, headers });
+      const response = await fetch(at.url + path, { method, headers, ...(method !== "GET" && { body: "{}" }) });
       expect(response.status, path).toBe(405);
       expect((await error(response)).message).toMatch(/method/i);
-      expect(response.headers.get("allow"), path).toContain(allow);
+      expect(response.headers.get("allow") ?? "missing", path).toContain(allow);
     }
   });
 
@@ -381,6 +379,7 @@ describe.each(Object.entries(MOUNTS))("mounted under %s", (where, mount) => {
       "somebody else",
     );
     // A path that merely begins like the base path is not below it.
+    if (at.url === at.origin) return;
     const alike = await fetch(`${at.url}x/v1/models`, { headers });
     expect(alike.status).toBe(404);
     await alike.text();
@@ -393,7 +392,7 @@ describe.each(Object.entries(MOUNTS))("mounted under %s", (where, mount) => {
     expect([head.status, head.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
   });
 
-  test("a caller who leaves in mid-stream closes the upstream within 100 ms", async () => {
+  test("a caller who leaves in mid-stream closes the upstream within 100 ms", { retry: 2 }, async () => {
     upstreams.mistral.next({ text: "word ".repeat(500), chunkDelayMs: 5 });
     const controller = new AbortController();
     const response = await post("/v1/messages", turn({ stream: true, max_tokens: 1_000 }), {
@@ -408,7 +407,7 @@ describe.each(Object.entries(MOUNTS))("mounted under %s", (where, mount) => {
     expect(log.requests().at(-1)).toMatchObject({ outcome: "aborted", code: "client_closed" });
   });
 
-  test("a caller who leaves before the answer closes the upstream too", async () => {
+  test("a caller who leaves before the answer closes the upstream too", { retry: 2 }, async () => {
     upstreams.mistral.next({ hang: "before-headers" });
     const controller = new AbortController();
     const asked = post("/v1/messages", turn(), { signal: controller.signal }).catch(() => undefined);
@@ -526,6 +525,19 @@ describe("the node handler alone", () => {
       expect(upstreams.mistral.requests).toHaveLength(0);
     },
   );
+
+  test("a body that somebody read and did not pass on is a clear error, not a wait without end", async () => {
+    const handler = toNodeHandler(gateway);
+    const server = createServer(async (request, response) => {
+      for await (const _ of request);
+      handler(request, response);
+    });
+    servers.push(() => shut(server));
+    const url = await listen(server);
+    const response = await fetch(`${url}/v1/messages`, { method: "POST", body, signal: AbortSignal.timeout(2_000) });
+    expect(response.status).toBeGreaterThanOrEqual(400);
+    expect(((await response.json()) as Json).error.message).toMatch(/body/);
+  });
 
   test("a slow reader slows the upstream down, and gets everything", async () => {
     const url = await start();

@@ -1,7 +1,7 @@
 import type { Capabilities } from "../../core/provider.ts";
 import type { Change, ChatRequest } from "../../core/request.ts";
 import { fitMessages } from "./messages.ts";
-import { fitParameters } from "./parameters.ts";
+import { fitParameters, fitSampling } from "./parameters.ts";
 import { fitReasoning } from "./reasoning.ts";
 import { fitTools } from "./tools.ts";
 
@@ -36,6 +36,7 @@ export function fit(request: ChatRequest, target: FitTarget): Fitted {
   const state: FitState = { ...target, request: { ...request }, changes: [] };
   fitParameters(state);
   fitReasoning(state);
+  fitSampling(state);
   const toolNames = fitTools(state);
   fitMessages(state);
   return { request: state.request, changes: state.changes, toolNames };

@@ -12,19 +12,11 @@ export function fitMessages(state: FitState): void {
   request.system = request.system.filter((part) => belongs(part, state));
   dropCacheMarks(state);
   let messages = request.messages.map((message) => fitContent(message, state));
-  if ((capabilities.systemMessages ?? "anywhere") === "start") messages = foldSystem(messages, state);
-  messages = messages.filter((message) => message.content.length > 0);
+  if ((capabilities.systemMessages ?? "anywhere") !== "anywhere") messages = foldSystem(messages, state);
+  messages = messages.filter(saysSomething);
   messages = answerCalls(messages, state);
   if (capabilities.userAfterTool === "bridge") messages = bridge(messages, state);
-  if (capabilities.prefill === false && messages.at(-1)?.role === "assistant") {
-    state.changes.push({
-      field: "messages",
-      kind: "adjusted",
-      from: "prefill",
-      to: "earlier turn",
-      reason: "no prefill",
-    });
-  }
+  messages = fitEnds(messages, state);
   if (capabilities.toolCallId) messages = shortIds(messages, capabilities.toolCallId);
   request.messages = messages;
 }
@@ -70,8 +62,7 @@ function fitPart(part: Part, state: FitState): Part[] {
   const { capabilities, changes, dialect } = state;
   switch (part.type) {
     case "image":
-      if (part.source.kind === "file" && part.source.dialect !== dialect)
-        return omit("image", "the file is in another provider's store", state);
+      if (isForeignFile(part.source, state)) return omit("image", "the file is in another provider's store", state);
       return capabilities.images === false ? omit("image", "model has no vision", state) : [part];
     case "document": {
       if (part.source.kind === "text" && capabilities.documents !== true) {
@@ -79,8 +70,7 @@ function fitPart(part: Part, state: FitState): Part[] {
         changes.push({ field: "messages.document", kind: "moved", to: "text" });
         return [{ type: "text", text: `<document${title}>\n${part.source.text}\n</document>` }];
       }
-      if (part.source.kind === "file" && part.source.dialect !== dialect)
-        return omit("document", "the file is in another provider's store", state);
+      if (isForeignFile(part.source, state)) return omit("document", "the file is in another provider's store", state);
       if (capabilities.documents === false) return omit("document", "not supported by the model", state);
       if (part.source.kind === "url" && capabilities.documentURLs === false)
         return omit("document", "only documents in the request are accepted", state);
@@ -102,6 +92,10 @@ function fitPart(part: Part, state: FitState): Part[] {
   }
 }
 
+function isForeignFile(source: { kind: string; dialect?: string }, { dialect, capabilities }: FitState): boolean {
+  return source.kind === "file" && (source.dialect !== dialect || capabilities.fileIds === false);
+}
+
 function omit(what: string, why: string, { changes }: FitState): Part[] {
   changes.push({ field: `messages.${what}`, kind: "dropped", reason: why });
   return [{ type: "text", text: `[${what} omitted: ${why}]` }];
@@ -120,24 +114,43 @@ function ignoreOnce({ changes }: FitState, field: string): void {
   if (!changes.some((change) => change.field === field)) changes.push({ field, kind: "ignored" });
 }
 
-/** An instruction in mid-conversation, every word of it, in the user's text before it. */
-function foldSystem(messages: Message[], { changes }: FitState): Message[] {
+/** An instruction in mid-conversation that the target does not take where it stands, in the user's text before it. */
+function foldSystem(messages: Message[], { capabilities, changes }: FitState): Message[] {
   const folded: Message[] = [];
   let count = 0;
-  for (const message of messages) {
-    if (message.role !== "system") {
+  for (const [index, message] of messages.entries()) {
+    const previous = folded.at(-1);
+    const next = messages[index + 1]?.role;
+    const inPlace =
+      capabilities.systemMessages === "after-user" && previous?.role === "user" && next !== "user" && next !== "system";
+    if (message.role !== "system" || inPlace) {
       folded.push(message);
       continue;
     }
     count++;
     const text = message.content.map((part) => (part.type === "text" ? part.text : "")).join("\n\n");
     const part: TextPart = { type: "text", text: `<system>\n${text}\n</system>` };
-    const previous = folded.at(-1);
     if (previous?.role === "user") folded[folded.length - 1] = { ...previous, content: [...previous.content, part] };
     else folded.push({ role: "user", content: [part] });
   }
   if (count > 0) changes.push({ field: "messages.system", kind: "moved", from: count, to: "user text" });
   return folded;
+}
+
+/** Who may speak first and last. */
+function fitEnds(messages: Message[], { request, capabilities, changes }: FitState): Message[] {
+  const said = (text: string): Message => ({ role: "user", content: [{ type: "text", text }] });
+  const { firstMessage = "any", prefill } = capabilities;
+  const instructed = firstMessage === "user-or-system" && request.system.some((part) => part.text !== "");
+  if (firstMessage !== "any" && !instructed && messages[0]?.role === "assistant") {
+    changes.push({ field: "messages.user", kind: "added", reason: "a conversation may not begin with the assistant" });
+    messages = [said("(The conversation begins.)"), ...messages];
+  }
+  if (prefill === false && messages.at(-1)?.role === "assistant") {
+    changes.push({ field: "messages.prefill", kind: "adjusted", to: "request to continue", reason: "no prefill" });
+    messages = [...messages, said("Continue.")];
+  }
+  return messages;
 }
 
 /**
@@ -147,6 +160,7 @@ function foldSystem(messages: Message[], { changes }: FitState): Message[] {
 function answerCalls(messages: Message[], { changes }: FitState): Message[] {
   const out: Message[] = [];
   let open: string[] = [];
+  let waiting: Message[] = [];
   const interrupted = (): ToolResultPart[] =>
     open.map((id) => ({
       type: "tool-result",
@@ -155,10 +169,16 @@ function answerCalls(messages: Message[], { changes }: FitState): Message[] {
       isError: true,
     }));
   for (const message of messages) {
+    // Nothing may come between calls and their results.
+    if (message.role === "system" && open.length > 0) {
+      waiting.push(message);
+      continue;
+    }
     if (message.role === "assistant") {
       if (open.length > 0) {
         changes.push({ field: "messages.tool_result", kind: "added", to: open.length, reason: "interrupted call" });
-        out.push({ role: "user", content: interrupted() });
+        out.push({ role: "user", content: interrupted() }, ...waiting);
+        waiting = [];
       }
       open = message.content.flatMap(callId);
       out.push(message);
@@ -181,9 +201,24 @@ function answerCalls(messages: Message[], { changes }: FitState): Message[] {
       results.push(...interrupted());
       open = [];
     }
-    out.push({ ...message, content: [...results, ...rest] });
+    out.push({ ...message, content: [...results, ...rest] }, ...waiting);
+    waiting = [];
+  }
+  if (open.length > 0) {
+    changes.push({ field: "messages.tool_result", kind: "added", to: open.length, reason: "interrupted call" });
+    out.push({ role: "user", content: interrupted() }, ...waiting);
   }
   return out;
+}
+
+/** An assistant's turn of nothing but empty text is refused by most targets, and says nothing to the others. */
+function saysSomething({ role, content }: Message): boolean {
+  if (role !== "assistant") return content.length > 0;
+  return content.some((part) => {
+    if (part.type === "thinking")
+      return part.text !== "" || part.redacted !== undefined || Boolean(part.signature?.data);
+    return (part.type !== "text" && part.type !== "refusal") || part.text !== "";
+  });
 }
 
 /** Id of a call, also of one that only its own dialect knows. */

@@ -41,6 +41,15 @@ export function fitParameters(state: FitState): void {
   fitMaxTokens(state);
 }
 
+/** After reasoning is decided: some models take sampling parameters only while they do not think. */
+export function fitSampling({ request, capabilities, changes }: FitState): void {
+  const thinks = request.reasoning !== undefined && request.reasoning.mode !== "off";
+  if (capabilities.sampling !== "without-thinking" || !thinks) return;
+  for (const name of ["temperature", "topP", "topK"] as const) {
+    if (request[name] !== undefined) drop(request, name, changes);
+  }
+}
+
 function drop(request: ChatRequest, name: ParameterName, changes: Change[]): void {
   const { field, hint } = PARAMETERS[name];
   const value = request[name];

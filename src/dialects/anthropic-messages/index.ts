@@ -49,6 +49,8 @@ export const anthropicMessages: Dialect = {
   encodeResponse,
   streamDecoder,
   streamEncoder,
+  clientModels: ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"],
+  ownMarks: ["tp1."],
   ping: 'event: ping\ndata: {"type": "ping"}\n\n',
   skipLength,
   decodeError,

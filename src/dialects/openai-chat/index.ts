@@ -1,5 +1,6 @@
 import type { Dialect, ModelInfo } from "../../core/dialect.ts";
 import type { JsonObject } from "../../core/util.ts";
+import { isObject } from "../../core/util.ts";
 import { decodeError, encodeError } from "./errors.ts";
 import { ID } from "./id.ts";
 import { decodeRequest, encodeRequest } from "./request.ts";
@@ -41,7 +42,14 @@ export function openaiChatWith(style: ChatStyle): Dialect {
     streamEncoder,
     ping: ": keep-alive\n\n",
     skipLength,
-    streamUsage: { member: "stream_options", value: '{"include_usage":true}' },
+    ownMarks: ['"reasoning_content"', '"thinking_blocks"'],
+    streamUsage: {
+      member: "stream_options",
+      ask: (current) =>
+        isObject(current) && current.include_usage === true
+          ? undefined
+          : JSON.stringify({ ...(isObject(current) && current), include_usage: true }),
+    },
     isLast: ({ data }) => data.trim() === "[DONE]",
     decodeError,
     encodeError,

@@ -104,7 +104,7 @@ export function thinkingBlock(part: ThinkingPart): JsonObject {
 function encodeCall(part: Part): JsonObject[] {
   if (part.type === "opaque") return isOwnCall(part) ? [part.value] : [];
   if (part.type !== "tool-call") return [];
-  return [{ id: part.id, type: "function", function: { name: part.name, arguments: part.arguments } }];
+  return [{ id: part.id, type: "function", function: { name: part.name, arguments: part.arguments || "{}" } }];
 }
 
 function isOwnCall(part: OpaquePart): boolean {

@@ -11,6 +11,8 @@ import { answerId, thinkingBlock } from "./response.ts";
 import { encodeUsage } from "./usage.ts";
 
 interface Choice {
+  /** The call at hand has arguments. */
+  argued: boolean;
   calls: number;
   thinking: string;
 }
@@ -42,7 +44,7 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   /** Frames of one event, behind the role chunk if the choice has not begun. */
   function encode(event: StreamEvent, index: number): Frame[] {
     const known = choices.get(index);
-    const choice = known ?? { calls: 0, thinking: "" };
+    const choice = known ?? { calls: 0, thinking: "", argued: true };
     choices.set(index, choice);
     const frames = known ? [] : [chunk(index, { role: "assistant", content: "" })];
     const delta = encodeDelta(event, choice);
@@ -79,10 +81,16 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
           type: "function",
           function: { name: event.name, arguments: "" },
         };
+        choice.argued = false;
         return { tool_calls: [call] };
       }
       case "tool-call-delta":
+        if (event.arguments === "") return undefined;
+        choice.argued = true;
         return { tool_calls: [{ index: choice.calls - 1, function: { arguments: event.arguments } }] };
+      case "tool-call-end":
+        // So that what the caller puts together can be parsed.
+        return choice.argued ? undefined : { tool_calls: [{ index: choice.calls - 1, function: { arguments: "{}" } }] };
       case "opaque":
         return event.part.dialect === ID && event.part.kind === "tool_call"
           ? { tool_calls: [{ index: choice.calls++, ...event.part.value }] }

@@ -48,7 +48,13 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   const parsed = budgetOptions.safeParse(given);
   if (!parsed.success) throw new TypeError(`budget: ${z.prettifyError(parsed.error)}`);
   const { store, ...options } = parsed.data;
-  const limits = options.limits.map(compileLimit);
+  const limits = options.limits.map((limit, index) => {
+    try {
+      return compileLimit(limit);
+    } catch (error) {
+      throw new TypeError(`budget: limits[${index}].timeZone: ${(error as Error).message}`, { cause: error });
+    }
+  });
   const twice = limits.find((limit, index) => limits.findIndex((other) => other.name === limit.name) !== index);
   if (twice) throw new TypeError(`budget: two limits are named "${twice.name}"`);
 
@@ -60,7 +66,14 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   const local = limits.some((limit) => limit.onStoreError === "local") ? memoryStore({ now }) : undefined;
   const remaining = new LRUCache<string, number>({ max: 10_000 });
   const bias = new LRUCache<string, number>({ max: 1_000 });
-  const reader = usageReader({ store, limits, now, breakdown: options.breakdown, plan: () => plan });
+  const reader = usageReader({
+    store,
+    limits,
+    now,
+    breakdown: options.breakdown,
+    plan: () => plan,
+    inTime: (answer) => ledger.inTime(answer),
+  });
   const warn = warner({ store, now, onWarning: options.onWarning, ttlMs: options.holdTtlMs });
   let drains = 0;
 

@@ -42,7 +42,7 @@ export class Ledger {
   /** @throws StoreUnavailable; what an unanswered call may have taken is given back */
   async reserve(request: Omit<ReserveRequest, "ttlMs">): Promise<ReserveResult> {
     try {
-      return await this.#inTime(this.store.reserve({ ...request, ttlMs: this.#options.ttlMs }));
+      return await this.inTime(this.store.reserve({ ...request, ttlMs: this.#options.ttlMs }));
     } catch (error) {
       if ((error as { code?: string }).code === "invalid_units") throw error;
       this.release(request.id);
@@ -79,7 +79,8 @@ export class Ledger {
     await this.store.close?.();
   }
 
-  async #inTime<T>(answer: MaybePromise<T>): Promise<T> {
+  /** An answer within the deadline. @throws Error without one */
+  async inTime<T>(answer: MaybePromise<T>): Promise<T> {
     if (!(answer instanceof Promise)) return answer;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {

@@ -8,6 +8,7 @@ import type { BudgetStore, Hold } from "../../core/budget-store.ts";
 import type { Identity } from "../../core/exchange.ts";
 import type { GatewayPlan } from "../../core/middleware.ts";
 import { type Target, targetName } from "../../core/provider.ts";
+import type { MaybePromise } from "../../core/util.ts";
 import { NANO } from "../../prices/index.ts";
 
 export interface UsageReaderOptions {
@@ -16,6 +17,8 @@ export interface UsageReaderOptions {
   now: () => number;
   breakdown: boolean;
   plan: () => GatewayPlan | undefined;
+  /** Gives up on a store that does not answer. */
+  inTime<T>(answer: MaybePromise<T>): Promise<T>;
 }
 
 /** A counter is at most 256 bytes; a long one is told by its hash. */
@@ -26,7 +29,7 @@ const derived = (counter: string, suffix: string) =>
 export const creditCounter = (counter: string) => derived(counter, "|+");
 
 /** Reads counters: what is left for users, which model used what, and top-ups of prepaid limits. */
-export function usageReader({ store, limits, now, breakdown, plan }: UsageReaderOptions) {
+export function usageReader({ store, limits, now, breakdown, plan, inTime }: UsageReaderOptions) {
   const seen = new LRUCache<string, Target>({ max: 500 });
   const creditCache = new LRUCache<string, number>({ max: 10_000, ttl: 1_000 });
 
@@ -121,7 +124,7 @@ export function usageReader({ store, limits, now, breakdown, plan }: UsageReader
         for (const counter of limit.counters(unit, identity, target)) {
           if (creditCache.has(counter)) continue;
           try {
-            creditCache.set(counter, await readCredit(counter));
+            creditCache.set(counter, await inTime(readCredit(counter)));
           } catch {
             // The reservation that follows decides what a missing store means.
           }

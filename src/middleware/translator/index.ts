@@ -64,7 +64,7 @@ export function translator(given: TranslatorOptions = {}): Middleware {
     const reply = stream
       ? await answerStream(exchange, prepared, response, streamed)
       : await answerJson(exchange, prepared, response, streamed);
-    if (exchange.dialect.id === provider.dialect.id) returnHeaders(exchange, response, reply);
+    if (exchange.dialect.id === provider.dialect.id) Object.assign(reply.headers, returned(exchange, response));
     return reply;
   }
 
@@ -75,9 +75,15 @@ function prepare(exchange: Exchange, reject: boolean): Prepared {
   const { provider, model } = exchange.target!;
   const stream = exchange.body.stream;
   const path = provider.dialect.chatPath(model, stream);
-  if (provider.passThrough && provider.dialect.id === exchange.dialect.id) {
-    const hidesUsage = stream && mustAskForUsage(exchange);
-    return { body: splice(exchange, hidesUsage), path, passThrough: true, hidesUsage, toolNames: NO_NAMES };
+  if (passesThrough(exchange)) {
+    const usage = stream ? usageToAskFor(exchange) : undefined;
+    return {
+      body: splice(exchange, usage),
+      path,
+      passThrough: true,
+      hidesUsage: usage !== undefined,
+      toolNames: NO_NAMES,
+    };
   }
   const fitted = fit(exchange.request, {
     capabilities: provider.capabilities(model),
@@ -110,25 +116,31 @@ function prepare(exchange: Exchange, reject: boolean): Prepared {
 
 const NO_NAMES: ReadonlyMap<string, string> = new Map();
 
+/** Same dialect on both sides, and nothing in it that only we can read. */
+function passesThrough({ dialect, body, target }: Exchange): boolean {
+  const { provider } = target!;
+  if (!provider.passThrough || provider.dialect.id !== dialect.id) return false;
+  return !dialect.ownMarks.some((mark) => body.bytes.includes(mark));
+}
+
 /** Budgets settle by the upstream's count; where a stream would not tell it, it is asked to. */
-function mustAskForUsage({ dialect, body, grantedTokens }: Exchange): boolean {
-  return (
-    grantedTokens !== undefined && dialect.streamUsage !== undefined && body.member(dialect.streamUsage.member) == null
-  );
+function usageToAskFor({ dialect, body, grantedTokens }: Exchange): string | undefined {
+  if (grantedTokens === undefined || !dialect.streamUsage) return undefined;
+  return dialect.streamUsage.ask(body.member(dialect.streamUsage.member));
 }
 
 /** The caller's own bytes; only the model, and what a budget needs, are put in. */
-function splice(exchange: Exchange, askForUsage: boolean): Uint8Array {
+function splice(exchange: Exchange, usage: string | undefined): Uint8Array {
   const { body, dialect, grantedTokens } = exchange;
-  const { model } = exchange.target!;
+  const { model, provider } = exchange.target!;
   const values: Record<string, string> = {};
   if (body.model !== model) values.model = JSON.stringify(model);
-  if (askForUsage) values[dialect.streamUsage!.member] = dialect.streamUsage!.value;
+  if (usage !== undefined) values[dialect.streamUsage!.member] = usage;
   if (grantedTokens !== undefined) {
     const fields = dialect.maxTokensFields.filter((field) => typeof body.member(field) === "number");
     const asked = fields.length === 0 ? undefined : Math.min(...fields.map((field) => body.member(field) as number));
     if (asked === undefined || grantedTokens < asked) {
-      for (const field of fields.length === 0 ? [dialect.maxTokensFields[0]!] : fields)
+      for (const field of fields.length === 0 ? [provider.dialect.maxTokensFields[0]!] : fields)
         values[field] = String(grantedTokens);
       exchange.changes.push({
         field: "max_tokens",
@@ -147,7 +159,7 @@ async function send(exchange: Exchange, prepared: Prepared): Promise<UpstreamRes
   const call: UpstreamCall = {
     method: "POST",
     path: prepared.path,
-    headers: forwardedHeaders(exchange, prepared.passThrough),
+    headers: forwardedHeaders(exchange),
     body: prepared.body,
     onAbort: (abort) =>
       exchange.onAbort((reason) => {
@@ -167,9 +179,9 @@ async function send(exchange: Exchange, prepared: Prepared): Promise<UpstreamRes
   throw await refused(exchange, response);
 }
 
-function forwardedHeaders(exchange: Exchange, passThrough: boolean): Record<string, string> {
+function forwardedHeaders(exchange: Exchange): Record<string, string> {
   const headers: Record<string, string> = { accept: exchange.body.stream ? "text/event-stream" : "application/json" };
-  if (!passThrough) return headers;
+  if (exchange.target!.provider.dialect.id !== exchange.dialect.id) return headers;
   for (const name of exchange.dialect.forwardHeaders) {
     const value = exchange.headers[name];
     if (value !== undefined) headers[name] = value;
@@ -190,7 +202,8 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
   }
   const error = provider.dialect.decodeError(response.status, body);
   const hint = retryAfter(response.headers, exchange.services.now());
-  const same = provider.dialect.id === exchange.dialect.id && error.code !== "upstream_auth";
+  // Who is never passed through may speak the dialect and still have an error envelope of its own (Mistral has).
+  const same = provider.passThrough && provider.dialect.id === exchange.dialect.id && error.code !== "upstream_auth";
   return new GatewayError(
     error.code,
     error.code === "upstream_auth" ? authMessage(providerName, response.status) : error.message,
@@ -210,13 +223,12 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
           dialect: provider.dialect.id,
           status: response.status,
           body: bytes,
-          contentType: response.headers["content-type"],
+          headers: returned(exchange, response),
+          isJson: response.headers["content-type"]?.includes("json") ?? false,
         },
       }),
-      details: {
-        ...error.details,
-        ...(error.code === "upstream_auth" && { upstreamMessage: error.message.slice(0, 200) }),
-      },
+      details: error.details,
+      cause: error,
     },
   );
 }
@@ -242,11 +254,11 @@ function named(error: unknown, exchange: Exchange): unknown {
   return new GatewayError(error.code, `${error.message} (${provider})`, { ...error, provider, cause: error.cause });
 }
 
-function returnHeaders(exchange: Exchange, response: UpstreamResponse, reply: Reply): void {
-  for (const name of exchange.dialect.returnHeaders) {
-    const value = response.headers[name];
-    if (value !== undefined) reply.headers[name] = value;
-  }
+/** Headers of the dialect that an upstream of the same dialect sends to its callers. */
+function returned({ dialect }: Exchange, { headers }: UpstreamResponse): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const name of dialect.returnHeaders) if (headers[name] !== undefined) found[name] = headers[name];
+  return found;
 }
 
 /** What the codecs may know when they write for this caller. */

@@ -32,6 +32,7 @@ export class Meter {
 
   content(): void {
     this.#firstTokenMs ??= performance.now() - this.#exchange.startedAt;
+    this.#exchange.firstTokenMs = this.#firstTokenMs;
   }
 
   response(response: ChatResponse): void {
@@ -59,7 +60,7 @@ export class Meter {
       : new GatewayError("upstream_unreachable", "The connection to the upstream broke in the middle of its answer", {
           cause: error,
         });
-    const aborted = this.#exchange.aborted !== undefined || known.code === "client_closed";
+    const aborted = (this.#exchange.aborted ?? known).code === "client_closed";
     const named = new GatewayError(known.code, known.message, {
       ...known,
       provider: this.#exchange.target?.providerName,

@@ -1,0 +1,122 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { scanObject } from "../../src/core/json-scan.ts";
+
+/** JSON text of an object, written in any of the ways JSON can be written. */
+/** Values as JSON can write them: it knows no −0. */
+const json = fc.jsonValue({ maxDepth: 4 }).map((value) => JSON.parse(JSON.stringify(value)));
+const space = fc.stringMatching(/^[ \t\r\n]{0,3}$/);
+const escaped = (text: string, how: readonly boolean[]) =>
+  `"${Array.from(text, (char, i) => (how[i % Math.max(1, how.length)] ? [...char].flatMap(units).join("") : JSON.stringify(char).slice(1, -1))).join("")}"`;
+const units = (char: string) =>
+  Array.from({ length: char.length }, (_, i) => `\\u${char.charCodeAt(i).toString(16).padStart(4, "0")}`);
+const members = fc.dictionary(fc.string({ unit: "binary", maxLength: 8 }), json, {
+  maxKeys: 8,
+});
+const written = fc
+  .tuple(
+    members,
+    fc.array(space, { minLength: 5, maxLength: 5 }),
+    fc.array(fc.boolean(), { maxLength: 4 }),
+    fc.boolean(),
+  )
+  .map(([value, [a, b, c, d, e], how, indent]) => {
+    const body = Object.entries(value)
+      .map(([name, member]) => `${b}${escaped(name, how)}${c}:${d}${JSON.stringify(member, null, indent ? 2 : 0)}${e}`)
+      .join(",");
+    return { value, text: `${a}{${body === "" ? b : body}}${e}` };
+  });
+
+test("finds every member of any JSON object, however it is written", () => {
+  fc.assert(
+    fc.property(written, ({ value, text }) => {
+      const bytes = Buffer.from(text);
+      expect(JSON.parse(text)).toEqual(value);
+      const found = scanObject(bytes);
+      expect(found.size).toBe(Object.keys(value).length);
+      expect(bytes[found.open]).toBe(0x7b);
+      for (const [name, member] of Object.entries(value)) {
+        const place = found.get(name)!;
+        expect(JSON.parse(bytes.toString("utf8", place.start, place.end))).toEqual(member);
+      }
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test("refuses, and never crashes or hangs, on any bytes that are no JSON object", () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.uint8Array({ maxLength: 40 }),
+        fc.stringMatching(/^[{}[\]",:\\a1 ]{0,30}$/).map((text) => Buffer.from(text)),
+      ),
+      (given) => {
+        const bytes = Buffer.from(given);
+        let value: unknown;
+        try {
+          value = JSON.parse(new TextDecoder("utf8", { fatal: true, ignoreBOM: true }).decode(bytes));
+        } catch {
+          // Structure is checked, tokens are not: it may pass here, but must not throw anything but a typed error.
+          try {
+            scanObject(bytes);
+          } catch (error) {
+            expect(error).toMatchObject({ code: "invalid_request", status: 400 });
+          }
+          return;
+        }
+        if (typeof value === "object" && value !== null && !Array.isArray(value)) scanObject(bytes);
+        else expect(() => scanObject(bytes)).toThrow(expect.objectContaining({ code: "invalid_request" }));
+      },
+    ),
+    { numRuns: 3_000, examples: [[Buffer.from("{}")], [Buffer.from('{"a":1}')]] },
+  );
+});
+
+describe("a member that stands twice is refused", () => {
+  test.each([
+    '{"a":1,"a":2}',
+    '{"a":1,"\\u0061":1}',
+    '{"":1,"":2}',
+    '{"__proto__":1,"__proto__":2}',
+    '{"é":1,"\\u00e9":2}',
+  ])("%s", (text) => {
+    expect(() => scanObject(Buffer.from(text))).toThrow(/stands twice/);
+  });
+  test("but not one that stands once on each of two levels", () => {
+    expect(scanObject(Buffer.from('{"a":{"a":1},"b":[{"a":1},{"a":2}]}')).size).toBe(2);
+  });
+});
+
+test("depth is bounded at 128 levels below the top", () => {
+  const nested = (depth: number) => Buffer.from(`{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`);
+  expect(scanObject(nested(128)).size).toBe(1);
+  expect(() => scanObject(nested(129))).toThrow(/deeper than 128/);
+  expect(() => scanObject(Buffer.from(`{"a":${'{"a":'.repeat(100_000)}`))).toThrow(/deeper than 128/);
+  // Brackets in strings are text.
+  expect(scanObject(Buffer.from(`{"a":"${"[".repeat(100_000)}"}`)).size).toBe(1);
+});
+
+describe("time is linear in hostile text:", () => {
+  const took = (bytes: Buffer) => {
+    const start = performance.now();
+    try {
+      scanObject(bytes);
+    } catch {
+      // Only the time counts.
+    }
+    return performance.now() - start;
+  };
+  test.each([
+    ["backslashes", `{"a":"${"\\\\".repeat(500_000)}"}`],
+    ["escaped quotes", `{"a":"${'\\"'.repeat(500_000)}"}`],
+    ["an unfinished string of backslashes", `{"a":"${"\\".repeat(1_000_001)}`],
+    ["a backslash run before each of many quotes", `{"a":"${`${"\\".repeat(999)}"`.repeat(1_000)}`],
+    ["empty strings", `{"a":[${'"",'.repeat(300_000)}""]}`],
+    ["members", `{${Array.from({ length: 50_000 }, (_, i) => `"k${i}":0`).join(",")}}`],
+    ["spaces", `{${" ".repeat(1_000_000)}}`],
+  ])("%s", (_, text) => {
+    const bytes = Buffer.from(text);
+    expect(Math.min(took(bytes), took(bytes), took(bytes))).toBeLessThan(500);
+  });
+});

@@ -1,0 +1,208 @@
+import pg from "pg";
+import { afterAll, describe, expect, test } from "vitest";
+import { InvalidUnits, type ReserveRequest } from "../../src/core/budget-store.ts";
+import { PostgresStoreError, postgresStore } from "../../src/stores/postgres.ts";
+import { storeSuite } from "../../src/testing/store-suite.ts";
+import { POSTGRES_URL, randomName, whyNoPostgres } from "./children/servers.ts";
+
+const DAY = 24 * 3_600_000;
+const why = await whyNoPostgres();
+
+describe.skipIf(why)(`with PostgreSQL${why}`, () => {
+  const pool = new pg.Pool({ connectionString: POSTGRES_URL });
+  pool.on("error", () => {});
+  const schemas: string[] = [];
+  const newSchema = () => {
+    const schema = randomName();
+    schemas.push(schema);
+    return schema;
+  };
+  afterAll(async () => {
+    for (const schema of schemas) await pool.query(`DROP SCHEMA IF EXISTS "${schema}" CASCADE`);
+    await pool.end();
+  });
+
+  const schema = newSchema();
+  const ready = why ? undefined : postgresStore({ pool }, { schema }).migrate();
+  const empty = async () => {
+    await ready;
+    await pool.query(`TRUNCATE "${schema}".counter, "${schema}".reservation`);
+    return postgresStore({ pool }, { schema });
+  };
+  storeSuite(
+    { name: "PostgreSQL store", create: empty, reopen: () => postgresStore({ pool }, { schema }) },
+    { describe, test },
+  );
+
+  const today = Math.floor(Date.now() / DAY) * DAY;
+  const cap = { counter: "cap", bucket: today, from: today, step: 0, until: today + DAY } as const;
+  const request = (id: string, more: Partial<ReserveRequest> = {}): ReserveRequest => ({
+    id,
+    fingerprint: "f",
+    holds: [{ ...cap, fixed: 0, perUnit: 1, limit: 1000 }],
+    want: 100,
+    min: 100,
+    ttlMs: 60_000,
+    onExpire: "release",
+    ...more,
+  });
+
+  describe("the schema of the PostgreSQL store", () => {
+    test("is missed clearly, and made on request", async () => {
+      const schema = newSchema();
+      const store = postgresStore({ pool }, { schema });
+      await expect(store.reserve(request("r"))).rejects.toMatchObject({ code: "store_schema" });
+      await expect(store.reserve(request("r"))).rejects.toThrow("store.migrate()");
+      await store.migrate();
+      expect((await store.reserve(request("r"))).ok).toBe(true);
+      await store.migrate();
+      expect((await store.usage([cap]))[0]!.held).toBe(100);
+    });
+
+    test("can be made by many at once", async () => {
+      const schema = newSchema();
+      const stores = Array.from({ length: 8 }, () => postgresStore({ pool }, { schema, migrate: true }));
+      const results = await Promise.all(stores.map((store, i) => store.reserve(request(`r${i}`))));
+      expect(results.every((result) => result.ok)).toBe(true);
+      expect((await stores[0]!.usage([cap]))[0]!.held).toBe(800);
+    });
+
+    test("of a newer Turnpike is refused", async () => {
+      const schema = newSchema();
+      await postgresStore({ pool }, { schema }).migrate();
+      await pool.query(`UPDATE "${schema}".version SET version = 7`);
+      const store = postgresStore({ pool }, { schema, migrate: true });
+      for (const action of [() => store.reserve(request("r")), () => store.migrate()]) {
+        await expect(action()).rejects.toMatchObject({ name: "PostgresStoreError", code: "store_schema" });
+        await expect(action()).rejects.toThrow("has version 7, this Turnpike knows 1");
+      }
+    });
+
+    test("may have any name", async () => {
+      const schema = `${randomName()} "It's"`;
+      const store = postgresStore({ pool }, { schema, migrate: true });
+      expect((await store.reserve(request("r"))).ok).toBe(true);
+      expect((await store.settle({ id: "r", actual: new Map(), holds: [] })).outcome).toBe("settled");
+      await pool.query(`DROP SCHEMA "${schema.replaceAll('"', '""')}" CASCADE`);
+    });
+
+    test("stays small: old buckets and ended reservations go", async () => {
+      const schema = newSchema();
+      const store = postgresStore({ pool }, { schema, migrate: true });
+      const old = { ...cap, bucket: today - 9 * DAY, from: today - 9 * DAY, until: today - 8 * DAY };
+      const holds = Array.from({ length: 10 }, (_, i) => ({
+        ...{ ...old, counter: `old ${i}` },
+        ...{ fixed: 1, perUnit: 0, limit: null },
+      }));
+      await store.reserve(request("live", { holds: [holds[0]!] }));
+      await store.reserve(request("old", { holds }));
+      await store.settle({ id: "old", actual: new Map([["old 1", 1]]), holds });
+      await pool.query(`UPDATE "${schema}".reservation SET ended_at = ended_at - ${DAY + 1}`);
+      for (let i = 0; i < 70; i++) await store.release("nobody");
+      await store.close();
+      const count = async (table: string) =>
+        Number((await pool.query(`SELECT count(*) AS n FROM "${schema}".${table}`)).rows[0].n);
+      expect(await count("counter"), "the held one stays").toBe(1);
+      expect(await count("reservation")).toBe(1);
+    });
+  });
+
+  describe("the PostgreSQL store", () => {
+    test("takes a connection string and ends its own pool", async () => {
+      const store = postgresStore({ connectionString: POSTGRES_URL }, { schema: newSchema(), migrate: true });
+      expect((await store.reserve(request("r"))).ok).toBe(true);
+      await store.close();
+      await store.close();
+      await expect(store.reserve(request("s"))).rejects.toMatchObject({ code: "store_closed" });
+      expect((await pool.query("SELECT 1")).rowCount).toBe(1);
+    });
+
+    test("repeats a call whose answer was lost: nothing counts twice, and the answer is the first one", async () => {
+      const schema = newSchema();
+      await postgresStore({ pool }, { schema }).migrate();
+      const lossy = {
+        lost: new Set<unknown>(),
+        async query(text: string, values?: unknown[]) {
+          const answer = await pool.query(text, values);
+          const what = values?.[0];
+          if (/reserve|finish|renew/.test(text) && !lossy.lost.has(what)) {
+            lossy.lost.add(what);
+            throw new Error("Connection terminated unexpectedly");
+          }
+          return answer;
+        },
+      };
+      const store = postgresStore({ pool: lossy }, { schema });
+      expect(await store.reserve(request("r"))).toMatchObject({ ok: true, replayed: false, granted: 100 });
+      await store.renew({ id: "r", ttlMs: 60_000, charge: new Map([["cap", 30]]) });
+      expect((await store.usage([cap]))[0]).toMatchObject({ used: 30, held: 70 });
+      const settle = { id: "r", actual: new Map([["cap", 90]]), holds: request("r").holds };
+      expect(await store.settle(settle)).toEqual({ outcome: "settled", overrun: 20 });
+      expect((await store.usage([cap]))[0]).toMatchObject({ used: 120, held: 0 });
+      await store.reserve(request("s"));
+      expect(await store.release("s")).toEqual({ released: true });
+      expect((await store.usage([cap]))[0]).toMatchObject({ used: 120, held: 0 });
+      expect(lossy.lost.size).toBe(5);
+    });
+
+    test("keeps a rolling window's limit between neighbouring buckets", async () => {
+      const store = await empty();
+      const results = await Promise.all(
+        Array.from({ length: 40 }, (_, i) => {
+          const bucket = today + (i % 4) * 1000;
+          const hold = { counter: "roll", bucket, from: bucket - 10_000, step: 1000, until: bucket + 11_000 };
+          // From the newest bucket all others are seen; the older ones see less, so each order stays within 4 limits.
+          return store.reserve(
+            request(`r${i}`, { holds: [{ ...hold, from: today - 10_000 + (i % 4) * 1000, ...LIMIT }] }),
+          );
+        }),
+      );
+      const last = { counter: "roll", bucket: today + 3000, from: today - 7000, step: 1000 };
+      const [state] = await store.usage([last]);
+      expect(results.filter((result) => result.ok).length).toBe(state!.held);
+      expect(state!.held).toBeLessThanOrEqual(4 * 5);
+    });
+
+    test("works with a stricter isolation as the pool's default", async () => {
+      await empty();
+      const strict = new pg.Pool({
+        connectionString: POSTGRES_URL,
+        options: "-c default_transaction_isolation=serializable",
+      });
+      const store = postgresStore({ pool: strict }, { schema });
+      const results = await Promise.all(Array.from({ length: 8 }, (_, i) => store.reserve(request(`r${i}`))));
+      expect(results.every((result) => result.ok)).toBe(true);
+      expect((await store.usage([cap]))[0]!.held).toBe(800);
+      await strict.end();
+    });
+
+    test("fails with its cause when the server is away", async () => {
+      const store = postgresStore({ connectionString: "postgres://127.0.0.1:1/none" });
+      const error = await store.usage([cap]).catch((error) => error);
+      expect(error).toBeInstanceOf(PostgresStoreError);
+      expect(error).toMatchObject({ code: "store_failed", cause: expect.any(Error) });
+      await store.close();
+    });
+
+    test("refuses a charge that no hold names before it writes", async () => {
+      const store = await empty();
+      await store.reserve(request("r"));
+      const renewal = { id: "r", ttlMs: 60_000, charge: new Map([["other", 1]]) };
+      await expect(store.renew(renewal)).rejects.toThrow(InvalidUnits);
+      expect((await store.usage([cap]))[0]).toMatchObject({ used: 0, held: 100 });
+    });
+  });
+});
+
+const LIMIT = { fixed: 1, perUnit: 0, limit: 5 };
+
+describe("postgresStore without a server", () => {
+  test("wants a pool or a connection string, and a name that can be one", () => {
+    for (const wrong of [undefined, {}, { connectionString: "" }, { pool: {} }]) {
+      expect(() => postgresStore(wrong as never), JSON.stringify(wrong)).toThrow(TypeError);
+    }
+    const pool = { query: async () => ({ rows: [] }) };
+    for (const schema of ["", "a\0b", "x".repeat(64)])
+      expect(() => postgresStore({ pool }, { schema })).toThrow("schema");
+  });
+});

@@ -257,7 +257,10 @@ function named(error: unknown, exchange: Exchange): unknown {
 /** Headers of the dialect that an upstream of the same dialect sends to its callers. */
 function returned({ dialect }: Exchange, { headers }: UpstreamResponse): Record<string, string> {
   const found: Record<string, string> = {};
-  for (const name of dialect.returnHeaders) if (headers[name] !== undefined) found[name] = headers[name];
+  for (const name of dialect.returnHeaders) {
+    // When to come again is told once, after nonsense and the past were taken out.
+    if (headers[name] !== undefined && !name.startsWith("retry-after")) found[name] = headers[name];
+  }
   return found;
 }
 

@@ -1,5 +1,7 @@
 /** Providers: who to send requests to. Each is one small file; `defineProvider` makes your own. */
 
+export { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
+export { type ChatStyle, openaiChat, openaiChatWith } from "../dialects/openai-chat/index.ts";
 export { anthropic } from "./anthropic.ts";
 export type { ProviderFactory, ProviderOptions, ProviderSpec } from "./define.ts";
 export { bearer, defineProvider, keyHeader } from "./define.ts";

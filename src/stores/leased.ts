@@ -66,8 +66,10 @@ interface Lease {
   /** On the monotonic clock: no admission after `stopAt`; renewed from `renewAt` on. */
   stopAt: number;
   renewAt: number;
-  /** The remote store no longer holds it, or may not: it only waits to be settled. */
+  /** The remote store no longer holds it: it only waits to be settled. */
   isLost: boolean;
+  /** What of it was posted is not known: nobody is admitted on it, and nothing more is posted before its end. */
+  isDoubtful: boolean;
 }
 
 /** One bucket of one counter, as long as this process has something to do with it. */
@@ -98,7 +100,10 @@ const SAFE_LIFE = 0.8;
 const ROUNDS = 50;
 /** A slice is at first so many times what its request needs. */
 const FIRST_SLICE = 4;
+/** Ids whose holds are remembered for a late settle, at most. */
 const PLACES = 100_000;
+/** `close()` pauses at most so long between two attempts to settle, ms; after that it fails. */
+const CLOSE_PAUSE_MS = 800;
 
 /**
  * Puts local slices in front of a shared store: no network on the hot path. For each counter the process leases a slice
@@ -111,9 +116,9 @@ const PLACES = 100_000;
  * `"release"` they spend at most the cap plus the slices of crashed processes. A process that was paused admits nothing
  * from leases older than 80 % of their life.
  *
- * A request id belongs to the process that reserved it: settled elsewhere it is `late-unknown`. A posting
- * whose answer was lost may be counted twice, never zero times. `close()` posts everything, gives back the rest, and
- * closes `store`; settle before it.
+ * A request id belongs to the process that reserved it: settled elsewhere it is `late-unknown`. A posting whose answer
+ * was lost may be counted twice, never zero times. `close()` posts everything, gives back the rest, and
+ * closes `store`; settle before it. It rejects when the store stayed away for about two seconds.
  * @example const store = leased(redisStore({ client }), { processes: 8 })
  */
 export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedBudgetStore {
@@ -208,7 +213,8 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
     const time = monotonicNow();
     let sum = 0;
     for (const lease of pool.leases) {
-      if (!lease.isLost && lease.stopAt > time && lease.limit <= limit) sum += lease.rest;
+      const isGood = !lease.isLost && !lease.isDoubtful && lease.stopAt > time;
+      if (isGood && lease.limit <= limit) sum += lease.rest;
     }
     return sum;
   }
@@ -301,7 +307,7 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
     }
     if (result.ok) {
       const limit = hold.limit ?? MAX;
-      pool.leases.push({ id, limit, rest: result.granted, isLost: false, ...lifeFrom(sent) });
+      pool.leases.push({ id, limit, rest: result.granted, isLost: false, isDoubtful: false, ...lifeFrom(sent) });
     }
     pool.outside = outsideOf(hold, result.ok ? result.after[0]! : result.denied[0]!);
     return result.ok;
@@ -349,7 +355,7 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
 
   /** Moves what is pending from a lease's hold to used, and lengthens its life. */
   async function renewLease(pool: Pool, lease: Lease): Promise<void> {
-    const amount = Math.min(Math.max(0, pending(pool)), lease.rest);
+    const amount = lease.isDoubtful ? 0 : Math.min(Math.max(0, pending(pool)), lease.rest);
     const sent = monotonicNow();
     pool.posted += amount;
     lease.rest -= amount;
@@ -358,11 +364,11 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
       await store.renew({ id: lease.id, ttlMs, ...(amount > 0 && { charge }) });
       Object.assign(lease, lifeFrom(sent));
     } catch (error) {
-      // Whether it was charged is unknown; it will be, when the lease is settled.
+      // Perhaps it was charged; it will be for sure, when the lease is settled.
       pool.posted -= amount;
       lease.rest += amount;
-      lease.isLost = true;
-      if (!(error instanceof ReservationLost)) throw error;
+      if (error instanceof ReservationLost) lease.isLost = true;
+      else if (amount > 0) lease.isDoubtful = true;
     }
   }
 
@@ -391,7 +397,8 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
     await settleClosed(pool);
     for (const lease of [...pool.leases]) {
       const unposted = pending(pool);
-      if ((lease.isLost || isIdle || unposted >= lease.rest) && canSpare(pool, lease)) {
+      const isUseless = lease.isLost || lease.isDoubtful || isIdle || unposted >= lease.rest;
+      if (isUseless && canSpare(pool, lease)) {
         await closeLease(pool, lease);
       } else if (!lease.isLost && (unposted > 0 || time > lease.renewAt)) {
         await renewLease(pool, lease);
@@ -403,7 +410,8 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
 
   /** A late settle, or more than the slices held: the truth is charged under an id of its own. */
   async function postWithoutLease(pool: Pool, more: Units = 0): Promise<void> {
-    const nothing = { id: `lease:${origin}:${++slices}`, limit: MAX, rest: 0, stopAt: 0, renewAt: 0, isLost: true };
+    const id = `lease:${origin}:${++slices}`;
+    const nothing = { id, limit: MAX, rest: 0, stopAt: 0, renewAt: 0, isLost: true, isDoubtful: false };
     pool.leases.push(nothing);
     await closeLease(pool, nothing, more);
   }
@@ -544,7 +552,7 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
         clearTimeout(timer);
         await posting;
         try {
-          await Promise.all(allPools().map((pool) => exclusively(pool, () => closePool(pool))));
+          await Promise.all(allPools().map((pool) => exclusively(pool, () => patiently(() => closePool(pool)))));
         } finally {
           await store.close?.();
         }
@@ -560,5 +568,17 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
     while (pool.leases.length > 1) await closeLease(pool, pool.leases[0]!);
     if (pool.leases.length > 0) await closeLease(pool, pool.leases[0]!, unsettled);
     else if (pending(pool) + unsettled > 0) await postWithoutLease(pool, unsettled);
+  }
+}
+
+/** This is the last chance to tell what was spent. */
+async function patiently(action: () => Promise<void>): Promise<void> {
+  for (let pause = 50; ; pause *= 2) {
+    try {
+      return await action();
+    } catch (error) {
+      if (pause > CLOSE_PAUSE_MS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
   }
 }

@@ -54,7 +54,7 @@ interface Simulated {
 function compose(body: ChatBody): Simulated {
   const messages = body.messages ?? [];
   const last = messages.at(-1);
-  const said = textOf(messages.findLast((message) => message.role === "user")?.content).trim();
+  const said = promptOf(messages.findLast((message) => message.role === "user")?.content).trim();
   const tool =
     last?.role === "tool"
       ? undefined
@@ -83,6 +83,13 @@ function compose(body: ChatBody): Simulated {
     finish: cut ? "length" : tool ? "tool_calls" : "stop",
     usage: { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion },
   };
+}
+
+/** The last text of a turn that is not a client's own reminder. */
+function promptOf(content: unknown): string {
+  if (!Array.isArray(content)) return textOf(content);
+  const texts = content.map((part: { text?: string }) => part.text ?? "").filter((text) => text !== "");
+  return texts.findLast((text) => !text.trimStart().startsWith("<system")) ?? texts.at(-1) ?? "";
 }
 
 function textOf(content: unknown): string {

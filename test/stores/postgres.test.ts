@@ -1,5 +1,5 @@
 import pg from "pg";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { InvalidUnits, type ReserveRequest } from "../../src/core/budget-store.ts";
 import { PostgresStoreError, postgresStore } from "../../src/stores/postgres.ts";
 import { storeSuite } from "../../src/testing/store-suite.ts";
@@ -197,6 +197,19 @@ describe.skipIf(why)(`with PostgreSQL${why}`, () => {
 const LIMIT = { fixed: 1, perUnit: 0, limit: 5 };
 
 describe("postgresStore without a server", () => {
+  test("says what to install when the package is missing, and tries again at the next call", async () => {
+    vi.doMock("pg", () => {
+      throw new Error("Cannot find package 'pg'");
+    });
+    const store = postgresStore({ connectionString: "postgres://127.0.0.1:1/none" });
+    const first = await store.release("r").catch((error) => error);
+    vi.doUnmock("pg");
+    expect(first).toMatchObject({ code: "store_peer_missing", cause: expect.any(Error) });
+    expect(first.message).toContain("npm install pg");
+    await expect(store.release("r")).rejects.toMatchObject({ code: "store_failed" });
+    await store.close();
+  });
+
   test("wants a pool or a connection string, and a name that can be one", () => {
     for (const wrong of [undefined, {}, { connectionString: "" }, { pool: {} }]) {
       expect(() => postgresStore(wrong as never), JSON.stringify(wrong)).toThrow(TypeError);

@@ -1,6 +1,6 @@
 import { Redis } from "ioredis";
 import { createClient } from "redis";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { InvalidUnits, type ReserveRequest } from "../../src/core/budget-store.ts";
 import { type NodeRedisClient, redisStore } from "../../src/stores/redis.ts";
 import { storeSuite } from "../../src/testing/store-suite.ts";
@@ -194,6 +194,19 @@ describe.skipIf(why)(`with Redis${why}`, () => {
 });
 
 describe("redisStore without a server", () => {
+  test("says what to install when the package is missing, and tries again at the next call", async () => {
+    vi.doMock("ioredis", () => {
+      throw new Error("Cannot find package 'ioredis'");
+    });
+    const store = redisStore({ url: "redis://127.0.0.1:1" });
+    const first = await store.release("r").catch((error) => error);
+    vi.doUnmock("ioredis");
+    expect(first).toMatchObject({ code: "store_peer_missing", cause: expect.any(Error) });
+    expect(first.message).toContain("npm install ioredis");
+    await expect(store.release("r")).rejects.toMatchObject({ code: "store_failed" });
+    await store.close();
+  });
+
   test("wants a client it knows, or a URL", () => {
     for (const wrong of [undefined, {}, { url: "" }, { client: {} }, { client: { eval() {} } }]) {
       expect(() => redisStore(wrong as never), JSON.stringify(wrong)).toThrow(TypeError);

@@ -95,7 +95,7 @@ export function auth(given: AuthOptions): Middleware {
     const found = await find(key);
     if (!("refused" in found) && found.expiresAt > now()) return found;
     if (!wrongKeys.take()) throw tooMany();
-    throw new GatewayError("unauthenticated", "refused" in found ? `${found.refused} ${hashKey(presentedKey(headers)!)}` : "This API key has expired");
+    throw new GatewayError("unauthenticated", "refused" in found ? found.refused : "This API key has expired");
   }
 
   const missing = () =>

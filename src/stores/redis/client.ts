@@ -119,6 +119,7 @@ function toTexts(answer: unknown): string[] {
 
 /** ioredis sends commands again by itself; node-redis gives up those that were on the way. */
 function isBrokenConnection(error: unknown): boolean {
-  const { code, constructor } = error as { code?: string; constructor?: { name?: string } };
-  return constructor?.name === "SocketClosedUnexpectedlyError" || code === "ECONNRESET" || code === "EPIPE";
+  const { code } = error as { code?: string };
+  const kind = (error as object).constructor.name;
+  return kind === "SocketClosedUnexpectedlyError" || code === "ECONNRESET" || code === "EPIPE";
 }

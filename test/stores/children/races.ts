@@ -46,7 +46,9 @@ export async function race({ kind, name, store, kill = false, accident, ...size 
   while ((kill ? others : racers).some((racer) => racer.child.exitCode === null)) {
     const { used, held } = await read();
     most = Math.max(most, used + held);
-    if (kill && used > CAP / 4 && victim.sum("done") > 0) victim.child.kill("SIGKILL");
+    // Leases post late: there, what is held tells how far the race has come.
+    const progress = kind.startsWith("leased") ? used + held : used;
+    if (kill && progress > CAP / 4 && victim.sum("done") > 0) victim.child.kill("SIGKILL");
     if (accident && used > CAP / 10 && accidentsLeft > 0 && performance.now() > nextAccident) {
       accidents += await accident();
       accidentsLeft--;

@@ -1,0 +1,3 @@
+import { postgresRaces } from "./children/race-tests.ts";
+
+await postgresRaces("leased postgres");

@@ -1,0 +1,3 @@
+import { redisRaces } from "./children/race-tests.ts";
+
+await redisRaces("leased redis");

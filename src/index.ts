@@ -15,7 +15,7 @@ export type { ChunkStream } from "./gateway/in-process.ts";
 export type { AnthropicEvent, AnthropicMessage, ChatCompletion, ChatCompletionChunk } from "./gateway/shapes.ts";
 export { toFetchHandler } from "./http/fetch-handler.ts";
 export { type NodeHandler, type NodeHandlerOptions, toNodeHandler } from "./http/node-handler.ts";
-export { type AuthOptions, auth, hashKey } from "./middleware/auth/index.ts";
+export { type AuthOptions, auth, hashKey, type JwtOptions, type LookupResult } from "./middleware/auth/index.ts";
 export { type BudgetOptions, type BudgetWarning, budget, type TopUp } from "./middleware/budget/index.ts";
 export { type LoggerOptions, type LogSink, logger } from "./middleware/logger.ts";
 export { type RouterOptions, router } from "./middleware/router.ts";

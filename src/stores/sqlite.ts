@@ -385,7 +385,7 @@ function migrate(db: DatabaseSync, path: string): void {
     );
   }
   if (version === 0) {
-    if (db.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get()) {
+    if (db.prepare("SELECT 1 FROM sqlite_schema WHERE tbl_name NOT IN ('tp_key', 'tp_meta') LIMIT 1").get()) {
       throw new SqliteStoreError(
         "store_schema",
         `${path} is a database of something else: give the store its own file`,

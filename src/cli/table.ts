@@ -102,7 +102,12 @@ function windowText({ per, timeZone }: Limit): string {
 export function storeLines(budget: Config["budget"]): string[] {
   if (!budget) return [];
   const { store } = budget;
+  // An address may hold a password: its scheme and host are enough.
   const place =
-    store === "memory" ? "in memory and forgotten at the end" : `in ${resolve(store.slice("sqlite:".length))}`;
+    store === "memory"
+      ? "in memory and forgotten at the end"
+      : store.startsWith("sqlite:")
+        ? `in ${resolve(store.slice("sqlite:".length))}`
+        : `at ${store.split(":")[0]}://${URL.canParse(store) ? new URL(store).host : "…"}`;
   return [`Budgets are kept ${place}`];
 }

@@ -32,6 +32,8 @@ const [firstType, ...otherTypes] = [...FACTORIES.values()].map(({ spec }) =>
   }),
 );
 
+const STORE_FORMS = 'expected "memory", "sqlite:FILE", "redis://HOST" or "postgres://HOST/DATABASE"';
+
 const providerConfig = z.discriminatedUnion("type", [firstType!, ...otherTypes]);
 
 const serverOptions = z.strictObject({
@@ -61,8 +63,19 @@ const configSchema = z.strictObject({
   budget: budgetFileOptions
     .extend({
       store: z
-        .union([z.literal("memory"), z.string().regex(/^sqlite:./, 'expected "memory" or "sqlite:FILE"')])
-        .describe('Where counters are kept: "memory" (forgotten at the end), or "sqlite:FILE".'),
+        .union([
+          z.literal("memory"),
+          z.string().regex(/^(sqlite:.|(redis|rediss|postgres|postgresql):\/\/.)/, STORE_FORMS),
+        ])
+        .describe(
+          'Where counters are kept: "memory" (forgotten at the end), "sqlite:FILE", "redis://…" or "postgres://…".',
+        ),
+      leased: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Take slices of the counters into this process, so that most requests ask no server. See docs/budgets.md.",
+        ),
     })
     .optional(),
   translator: translatorOptions.prefault({}),
@@ -107,8 +120,9 @@ export async function optionsFromConfig(config: Config, given: { store?: BudgetS
   }
   use.push(router(config.router));
   if (config.budget) {
-    const { store: address, ...options } = config.budget;
-    const store = given.store ?? (await openStore(address));
+    const { store: address, leased, ...options } = config.budget;
+    const shared = given.store ?? (await openStore(address));
+    const store = leased ? await lease(shared, options.processes) : shared;
     use.push(at("budget", () => budget({ ...options, store })));
   }
   use.push(translator(config.translator));
@@ -148,8 +162,16 @@ export function configJsonSchema(): Record<string, unknown> {
 /** Stores load on first use, so that a gateway without budgets needs none. */
 async function openStore(address: string): Promise<BudgetStore> {
   if (address === "memory") return (await import("../stores/memory.ts")).memoryStore();
+  if (address.startsWith("redis")) return (await import("../stores/redis.ts")).redisStore({ url: address });
+  if (address.startsWith("postgres")) {
+    return (await import("../stores/postgres.ts")).postgresStore({ connectionString: address }, { migrate: true });
+  }
   const { sqliteStore } = await import("../stores/sqlite.ts");
   return at("budget.store", () => sqliteStore(address.slice("sqlite:".length)));
+}
+
+async function lease(store: BudgetStore, processes: number): Promise<BudgetStore> {
+  return (await import("../stores/leased.ts")).leased(store, { processes: Math.max(2, processes) });
 }
 
 /** The file is made on first use. */

@@ -78,7 +78,7 @@ describe("a configuration file", () => {
         "router.rules[0].match: Unrecognized key: "modl"; known are model, key, user, team, tag",
         "router.rules[0].to: Invalid input; expected: \`provider/model\`, or an ordered list of them; \`provider/*\` keeps the model's name.",
         "budget.limits[0]: a limit needs a unit: one of tokens, inputTokens, outputTokens, requests, usd, concurrent",
-        "budget.store: expected "memory" or "sqlite:FILE"",
+        "budget.store: expected "memory", "sqlite:FILE", "redis://HOST" or "postgres://HOST/DATABASE"",
         "translator.onUnsupported: Invalid option: expected one of "fit"|"reject"",
         "(top level): Unrecognized key: "cashe"; known are $schema, server, providers, logger, auth, router, budget, translator, timeoutMs",
       ]

@@ -26,7 +26,11 @@ export function demandsOf(
   now: number,
   credits: (counter: string) => number,
 ): Demand[] {
-  const prospect = prospectOf(target, inputTokens);
+  // Prices are looked up only where money is what is limited.
+  const priced = limits.some((limit) => limit.usd !== undefined);
+  const prospect = priced
+    ? prospectOf(target, inputTokens)
+    : { inputTokens, inputNano: null, nanoPerOutputToken: null };
   const demands: Demand[] = [];
   for (const limit of limits) {
     for (const { unit, amount } of limit.amounts) {

@@ -100,6 +100,7 @@ export interface CompiledLimit extends Limit {
 /** @throws RangeError for an unknown time zone */
 export function compileLimit(limit: Limit): CompiledLimit {
   const { match = {}, by } = limit;
+  const name = piece(limit.name);
   const windowSpan = spanOf(limit);
   const dayOf = calendarWindows({ period: "day", timeZone: limit.timeZone });
   const scopes: ScopeName[] = by === undefined ? ["gateway"] : typeof by === "string" ? [by] : by;
@@ -124,7 +125,7 @@ export function compileLimit(limit: Limit): CompiledLimit {
       return { amount: Math.floor((amount * Math.min(day, days)) / days), until: Math.min(today.end, until) };
     },
     counters(unit, identity, target) {
-      let keys = [`${piece(limit.name)}|${unit}`];
+      let keys = [`${name}|${unit}`];
       for (const scope of scopes) {
         const values = valuesOf(scope, identity, target);
         // Without a value all anonymous callers share one counter: a limit is never escaped by saying nothing.

@@ -14,6 +14,8 @@ export class RequestBody {
   #members: Members | undefined;
   #canonical: ChatRequest | undefined;
   #pathModel: string | undefined;
+  /** Estimate of the input, made once for whoever asks first. */
+  estimatedTokens: number | undefined;
 
   constructor(content: { bytes: Buffer } | { json: JsonObject }, pathModel?: string) {
     if ("bytes" in content) this.#bytes = content.bytes;
@@ -98,7 +100,12 @@ export class RequestBody {
    * The bytes with top-level members replaced or added, nothing else touched.
    * @param values JSON text by member name
    */
-  splice(values: Readonly<Record<string, string>>): Buffer {
+  splice(values: Readonly<Record<string, string>>): Buffer | string {
+    // An object of an in-process caller has no bytes yet that could be kept.
+    if (!this.#bytes && this.#json) {
+      const changed = Object.entries(values).map(([name, text]) => [name, JSON.parse(text) as unknown]);
+      return JSON.stringify({ ...this.#json, ...Object.fromEntries(changed) });
+    }
     const source = this.bytes;
     const edits: { start: number; end: number; text: string }[] = [];
     let added = "";

@@ -29,10 +29,10 @@ export class JsonBody {
   #value: unknown;
   #parsed: boolean;
 
-  constructor(content: { bytes: Uint8Array } | { value: unknown }) {
-    this.#parsed = "value" in content;
-    if ("value" in content) this.#value = content.value;
-    else this.#bytes = content.bytes;
+  constructor(content: { bytes: Uint8Array; value?: unknown } | { bytes?: undefined; value: unknown }) {
+    this.#bytes = content.bytes;
+    this.#value = content.value;
+    this.#parsed = content.value !== undefined;
   }
   get bytes(): Uint8Array {
     this.#bytes ??= Buffer.from(JSON.stringify(this.#value));

@@ -299,15 +299,10 @@ function checkOrder(stack: readonly Middleware[]): void {
   }
 }
 
-/** The estimate is asked for by budget, codec and meter; it is made once per request. */
-const estimates = new WeakMap<RequestBody, number>();
+/** Asked for by budget, codec and meter; made once per request. */
 function rememberedEstimate(exchange: Exchange): number {
-  let estimate = estimates.get(exchange.body);
-  if (estimate === undefined) {
-    estimate = estimateInput(exchange);
-    estimates.set(exchange.body, estimate);
-  }
-  return estimate;
+  exchange.body.estimatedTokens ??= estimateInput(exchange);
+  return exchange.body.estimatedTokens;
 }
 
 /** Literal aliases of the rules, every target as `provider/model`, and known models that a pattern of a rule covers. */

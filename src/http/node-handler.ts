@@ -124,7 +124,11 @@ async function readBody(
       chunks.push(chunk);
     });
     request.on("end", () => resolve({ bytes: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks) }));
-    const gone = () => reject(new GatewayError("client_closed", "The caller closed the connection while sending"));
+    const gone = () => {
+      // Every request closes once; only one that is not complete was left.
+      if (request.complete) return;
+      reject(new GatewayError("client_closed", "The caller closed the connection while sending"));
+    };
     request.on("error", gone);
     request.on("close", gone);
   });

@@ -112,7 +112,18 @@ export function router(given: RouterOptions = {}): Middleware {
   function tryTarget(exchange: Exchange, target: Target, next: Next, retries: number): Promise<Reply> {
     const once = () => attempt(exchange, target, next);
     if (retries === 0) return once();
-    return pRetry(once, {
+    return once().catch((first: unknown) => retry(exchange, once, first, retries));
+  }
+
+  /** After a first failure: the same again, patiently. */
+  function retry(exchange: Exchange, once: () => Promise<Reply>, first: unknown, retries: number): Promise<Reply> {
+    let failed = false;
+    const again = () => {
+      if (failed) return once();
+      failed = true;
+      return Promise.reject(toGatewayError(first));
+    };
+    return pRetry(again, {
       retries,
       signal: exchange.signal,
       minTimeout: 400,

@@ -1,4 +1,4 @@
-import { calcPrice } from "@pydantic/genai-prices";
+import { calcPrice, findProvider } from "@pydantic/genai-prices";
 import { LRUCache } from "lru-cache";
 import type { PriceOverride, Target } from "../core/provider.ts";
 import type { Usage } from "../core/usage.ts";
@@ -45,6 +45,8 @@ function overrideFor(target: Target): PriceOverride | undefined {
 }
 
 function listed(providerId: string, model: string, usage: Usage): number | null {
+  const vendor = vendorOf(providerId);
+  if (!vendor) return null;
   const key = `${providerId}/${model}`;
   if (unknown.has(key)) return null;
   try {
@@ -59,7 +61,7 @@ function listed(providerId: string, model: string, usage: Usage): number | null 
         output_tokens: usage.outputTokens,
       },
       model,
-      { providerId },
+      { provider: vendor },
     );
     if (found) return Math.ceil(found.total_price * NANO - 1e-3);
   } catch {
@@ -68,4 +70,12 @@ function listed(providerId: string, model: string, usage: Usage): number | null 
   }
   unknown.set(key, true);
   return null;
+}
+
+const vendors = new Map<string, ReturnType<typeof findProvider>>();
+
+/** Found once per vendor; there are as many as built-in providers. */
+function vendorOf(providerId: string): ReturnType<typeof findProvider> {
+  if (!vendors.has(providerId)) vendors.set(providerId, findProvider({ providerId }));
+  return vendors.get(providerId);
 }

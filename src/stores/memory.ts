@@ -34,7 +34,7 @@ import type { SyncBudgetStore } from "./sync-store.ts";
 export interface MemoryStoreOptions {
   /** Epoch ms. @default Date.now */
   readonly now?: (() => number) | undefined;
-  /** Most reservations that are remembered after their end; beyond it the oldest go first. @default 100_000 */
+  /** Most reservations that are remembered after their end; beyond it the oldest go first. @default 10_000 */
   readonly maxEnded?: number | undefined;
 }
 
@@ -66,7 +66,7 @@ const NOTHING: Sums = { used: 0, held: 0 };
  * their end, those of rolling windows for two hours.
  * @example const store = memoryStore()
  */
-export function memoryStore({ now = Date.now, maxEnded = 100_000 }: MemoryStoreOptions = {}): SyncBudgetStore {
+export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOptions = {}): SyncBudgetStore {
   const reservations = new Map<string, Reservation>();
   const counters = new Map<string, Map<number, Bucket>>();
   const held = new DueQueue<Reservation>();

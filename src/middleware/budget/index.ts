@@ -162,7 +162,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
       ledger.release(id);
       return;
     }
-    const cost = priceOf(target, charged, outcome.model);
+    const cost = outcome.usage ? (outcome.costNanoUsd ?? null) : priceOf(target, charged, outcome.model);
     const actual = new Map<string, number>();
     for (const { unit, hold } of demands) {
       const amount = amountOf(unit, charged, cost);

@@ -130,7 +130,7 @@ function usageToAskFor({ dialect, body, grantedTokens }: Exchange): string | und
 }
 
 /** The caller's own bytes; only the model, and what a budget needs, are put in. */
-function splice(exchange: Exchange, usage: string | undefined): Uint8Array {
+function splice(exchange: Exchange, usage: string | undefined): Uint8Array | string {
   const { body, dialect, grantedTokens } = exchange;
   const { model, provider } = exchange.target!;
   const values: Record<string, string> = {};

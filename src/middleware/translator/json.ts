@@ -22,10 +22,13 @@ export async function answerJson(
   const bytes = await readAll(response.body, MAX_ANSWER_BYTES).catch((error) => {
     throw meter.broken(error);
   });
-  const answer = streamed ? collectStream(exchange, bytes, meter) : decode(exchange, bytes, meter);
+  const value = streamed ? undefined : parse(bytes, meter);
+  const answer = streamed ? collectStream(exchange, bytes, meter) : decode(exchange, value, meter);
   meter.response(answer);
   meter.finish();
-  if (prepared.passThrough && !streamed) return { status: response.status, headers: {}, body: new JsonBody({ bytes }) };
+  if (prepared.passThrough && !streamed) {
+    return { status: response.status, headers: {}, body: new JsonBody({ bytes, value }) };
+  }
   restoreNames(answer, prepared.toolNames);
   return {
     status: 200,
@@ -34,13 +37,15 @@ export async function answerJson(
   };
 }
 
-export function decode(exchange: Exchange, bytes: Buffer, meter: Meter): ChatResponse {
-  let value: unknown;
+export function parse(bytes: Buffer, meter: Meter): unknown {
   try {
-    value = JSON.parse(bytes.toString("utf8"));
+    return JSON.parse(bytes.toString("utf8"));
   } catch {
     throw meter.broken(new GatewayError("upstream_invalid", "The upstream's answer is not valid JSON"));
   }
+}
+
+export function decode(exchange: Exchange, value: unknown, meter: Meter): ChatResponse {
   try {
     return exchange.target!.provider.dialect.decodeResponse(value);
   } catch (error) {

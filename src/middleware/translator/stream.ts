@@ -7,7 +7,7 @@ import { readAll } from "../../core/read-all.ts";
 import type { Reply, StreamSink, StreamSource } from "../../core/reply.ts";
 import { sseReader } from "../../dialects/sse.ts";
 import { callerContext, type Prepared } from "./index.ts";
-import { decode, restoreNames } from "./json.ts";
+import { decode, parse, restoreNames } from "./json.ts";
 import { Meter } from "./meter.ts";
 
 /** Most bytes of an undecided answer that are held back; beyond it the attempt counts as decided. */
@@ -258,7 +258,7 @@ async function streamOfJson(exchange: Exchange, prepared: Prepared, response: Up
   const bytes = await readAll(response.body, 64 * 1024 * 1024).catch((error) => {
     throw meter.broken(error);
   });
-  const answer = decode(exchange, bytes, meter);
+  const answer = decode(exchange, parse(bytes, meter), meter);
   restoreNames(answer, prepared.toolNames);
   meter.response(answer);
   meter.content();

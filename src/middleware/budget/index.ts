@@ -4,7 +4,7 @@ import { type Demand, demandsOf } from "../../budget/demand.ts";
 import { boundInput } from "../../budget/estimate.ts";
 import { type CompiledLimit, compileLimit, type Unit } from "../../budget/limits.ts";
 import { type BudgetUsage, rateLimitHeaders, refusal } from "../../budget/report.ts";
-import type { CounterState, ReserveResult, SettleRequest } from "../../core/budget-store.ts";
+import type { CounterState, Hold, ReserveResult, SettleRequest } from "../../core/budget-store.ts";
 import { GatewayError } from "../../core/errors.ts";
 import type { Exchange, Identity, Outcome } from "../../core/exchange.ts";
 import { defineMiddleware, type GatewayPlan, type Middleware, type Next } from "../../core/middleware.ts";
@@ -86,16 +86,18 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 
     const inputTokens = estimate(exchange, target);
     const time = now();
-    const credits = await reader.credits(covering, exchange.identity, target);
+    const prepaid = covering.some(({ per }) => per === "lifetime");
+    const credits = prepaid ? await reader.credits(covering, exchange.identity, target) : NO_CREDITS;
     const demands = demandsOf(covering, exchange.identity, target, inputTokens, time, credits);
     if (demands.length === 0) return next(exchange);
 
     const { asked, choices } = outputOf(exchange, target, options.defaultMaxTokens);
     const want = grantable(asked, choices, demands, remaining, options.maxShare);
+    const breakdown = reader.breakdownHolds(demands, target);
     const request = {
       id: `${exchange.id}:${exchange.attempt}`,
       fingerprint: `${targetName(target)}/${want}`,
-      holds: [...demands.map(({ hold }) => hold), ...reader.breakdownHolds(demands, target)],
+      holds: [...demands.map(({ hold }) => hold), ...breakdown.filter((hold) => hold !== undefined)],
       want,
       min: Math.min(want, options.minGrant * choices),
       onExpire: "release",
@@ -108,7 +110,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     if (result) granted(exchange, demands, result, choices, time);
     ledger.keepAlive(request.id, exchange);
     if (options.onDisconnect === "drain") exchange.mayDrain = () => startDrain(exchange);
-    exchange.onFinish((outcome) => finish(exchange, target, demands, request, outcome, inputTokens));
+    exchange.onFinish((outcome) => finish(exchange, target, demands, breakdown, request, outcome, inputTokens));
     return next(exchange);
   }
 
@@ -150,6 +152,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     exchange: Exchange,
     target: Target,
     demands: readonly Demand[],
+    breakdown: readonly (Hold | undefined)[],
     request: Pick<SettleRequest, "id" | "holds">,
     outcome: Outcome,
     inputTokens: number,
@@ -164,11 +167,11 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     }
     const cost = outcome.usage ? (outcome.costNanoUsd ?? null) : priceOf(target, charged, outcome.model);
     const actual = new Map<string, number>();
-    for (const { unit, hold } of demands) {
+    for (const [index, { unit, hold }] of demands.entries()) {
       const amount = amountOf(unit, charged, cost);
       actual.set(hold.counter, amount);
-      const breakdown = reader.breakdownCounter(hold.counter, target);
-      if (holds.some((each) => each.counter === breakdown)) actual.set(breakdown, amount);
+      const part = breakdown[index];
+      if (part) actual.set(part.counter, amount);
     }
     local?.settle({ id, actual, holds });
     ledger.settle({ id, actual, holds });
@@ -224,6 +227,8 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   );
   return Object.assign(middleware, { usage: reader.usage, topUp });
 }
+
+const NO_CREDITS = () => 0;
 
 function checkedCount(count: number): number {
   if (!Number.isFinite(count) || count < 0) {

@@ -31,23 +31,31 @@ export const creditCounter = (counter: string) => derived(counter, "|+");
 /** Reads counters: what is left for users, which model used what, and top-ups of prepaid limits. */
 export function usageReader({ store, limits, now, breakdown, plan, inTime }: UsageReaderOptions) {
   const seen = new LRUCache<string, Target>({ max: 500 });
+  const suffixes = new LRUCache<string, string>({ max: 1_000 });
   const creditCache = new LRUCache<string, number>({ max: 10_000, ttl: 1_000 });
 
-  const breakdownCounter = (counter: string, target: Target) =>
-    derived(counter, `|m${createHash("sha256").update(targetName(target)).digest("base64url").slice(0, 12)}`);
+  const breakdownCounter = (counter: string, target: Target) => derived(counter, suffixOf(target));
 
-  function breakdownHolds(demands: readonly Demand[], target: Target): Hold[] {
+  /** Hashed once per target: names can be long, counters cannot. */
+  function suffixOf(target: Target): string {
+    const name = targetName(target);
+    let suffix = suffixes.get(name);
+    if (suffix === undefined) {
+      suffix = `|m${createHash("sha256").update(name).digest("base64url").slice(0, 12)}`;
+      suffixes.set(name, suffix);
+    }
+    return suffix;
+  }
+
+  /** Holds that only count what a model used, by the place of the demand they belong to. */
+  function breakdownHolds(demands: readonly Demand[], target: Target): (Hold | undefined)[] {
     if (!breakdown || demands.length > 16) return [];
     seen.set(targetName(target), target);
-    return demands
-      .filter(({ unit }) => unit !== "concurrent")
-      .map(({ hold }) => ({
-        ...hold,
-        counter: breakdownCounter(hold.counter, target),
-        fixed: 0,
-        perUnit: 0,
-        limit: null,
-      }));
+    return demands.map(({ unit, hold }) =>
+      unit === "concurrent"
+        ? undefined
+        : { ...hold, counter: breakdownCounter(hold.counter, target), fixed: 0, perUnit: 0, limit: null },
+    );
   }
 
   /** Targets a limit can speak of without a request: those seen, those of the rules, and one per provider. */
@@ -152,5 +160,5 @@ export function usageReader({ store, limits, now, breakdown, plan, inTime }: Usa
     await store.settle({ id: `topup:${id}`, actual, holds });
   }
 
-  return { usage, credits, credit, breakdownHolds, breakdownCounter };
+  return { usage, credits, credit, breakdownHolds };
 }

@@ -30,6 +30,8 @@ export interface Middleware {
   readonly close?: () => void | Promise<void>;
   /** Tells who presents these headers, for routes that send nothing upstream. @throws GatewayError `unauthenticated` */
   readonly identify?: (headers: Exchange["headers"]) => Promise<Identity>;
+  /** Rejects while it cannot do its work: its store is away. For readiness probes. */
+  readonly ready?: () => Promise<void>;
   /** Targets it may send to. */
   readonly targets?: () => readonly Target[];
   /** Models that callers may ask for because of it. */
@@ -38,7 +40,10 @@ export interface Middleware {
 
 /** Attaches facts to a middleware function. */
 export function defineMiddleware(
-  facts: Pick<Middleware, "id" | "needs" | "provides" | "setup" | "close" | "models" | "identify" | "targets">,
+  facts: Pick<
+    Middleware,
+    "id" | "needs" | "provides" | "setup" | "close" | "models" | "identify" | "ready" | "targets"
+  >,
   run: (exchange: Exchange, next: Next) => Promise<Reply>,
 ): Middleware {
   // `name` and `length` of a function are its own; only our keys are added.

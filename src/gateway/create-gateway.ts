@@ -89,6 +89,8 @@ export interface Gateway {
   messages<T = AnthropicMessage>(request: WholeShape, options?: CallOptions): Promise<T>;
   /** The same door for web-standard servers. */
   fetch(request: Request): Promise<Response>;
+  /** Rejects while the gateway is shutting down or a store cannot be reached. @throws GatewayError */
+  ready(): Promise<void>;
   /** Models and aliases that callers may ask for. */
   models(): ModelInfo[];
   /** What an identity has used and what remains, for every limit in force on it. */
@@ -243,6 +245,14 @@ export function createGateway(given: GatewayOptions): Gateway {
     async fetch(request) {
       fetchHandler ??= (await import("../http/fetch-handler.ts")).toFetchHandler(gateway);
       return fetchHandler(request);
+    },
+    async ready() {
+      if (closing) throw new GatewayError("shutting_down", "The gateway is shutting down");
+      try {
+        await Promise.all(stack.map((middleware) => middleware.ready?.()));
+      } catch (error) {
+        throw new GatewayError("budget_unavailable", "A store cannot be reached", { cause: error });
+      }
     },
     models: () => listModels(providers, stack),
     async usage(identity = {}) {

@@ -124,6 +124,7 @@ async function answerOwn(
   route: "health" | "ready" | "me",
   headers: IncomingRequest["headers"],
 ): Promise<Answer> {
+  if (route === "ready") await gateway.ready();
   if (route !== "me") return { status: 200, headers: {}, body: new JsonBody({ value: { status: "ok" } }) };
   const identity = await gateway.identify(headers);
   return {

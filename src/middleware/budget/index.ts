@@ -221,6 +221,9 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
         plan = given;
         for (const limit of limits) checkProviders(limit, given);
       },
+      async ready() {
+        await ledger.inTime(store.usage([]));
+      },
       close: () => ledger.close(),
     },
     attempt,

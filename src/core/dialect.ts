@@ -1,6 +1,7 @@
 import type { GatewayError } from "./errors.ts";
 import type { StreamEvent } from "./events.ts";
 import type { ChatRequest, ChatResponse } from "./request.ts";
+import type { Usage } from "./usage.ts";
 import type { JsonObject } from "./util.ts";
 
 /** One server-sent event. `data` is JSON-encoded unless it is a string, which goes out as it is (`[DONE]`). */
@@ -113,6 +114,8 @@ export interface Dialect {
   /** @throws GatewayError `upstream_invalid` */
   decodeResponse(body: unknown): ChatResponse;
   encodeResponse(response: ChatResponse, context: CallerContext): JsonObject;
+  /** For pass-through: what a whole answer tells of its usage and model, without reading the rest. */
+  usageOf(body: JsonObject): { usage?: Usage | undefined; model?: string | undefined };
 
   streamDecoder(): StreamDecoder;
   streamEncoder(context: CallerContext): StreamEncoder;

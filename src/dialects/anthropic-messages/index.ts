@@ -5,7 +5,7 @@ import { isObject, type JsonObject } from "../../core/util.ts";
 import { decodeError, encodeError } from "./errors.ts";
 import { ID } from "./id.ts";
 import { decodeCountRequest, decodeRequest, encodeCountRequest, encodeRequest } from "./request.ts";
-import { decodeResponse, encodeResponse } from "./response.ts";
+import { decodeResponse, encodeResponse, usageOf } from "./response.ts";
 import { streamDecoder } from "./stream-decoder.ts";
 import { streamEncoder } from "./stream-encoder.ts";
 
@@ -47,12 +47,14 @@ export const anthropicMessages: Dialect = {
   encodeRequest,
   decodeResponse,
   encodeResponse,
+  usageOf,
   streamDecoder,
   streamEncoder,
   clientModels: ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"],
   ownMarks: ["tp1."],
   ping: 'event: ping\ndata: {"type": "ping"}\n\n',
   skipLength,
+  isLast: ({ event }) => event === "message_stop",
   decodeError,
   encodeError,
 

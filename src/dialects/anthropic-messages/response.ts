@@ -89,6 +89,13 @@ function encodeBlock(part: Part, index: number, context: CallerContext): JsonObj
   }
 }
 
+export function usageOf(body: JsonObject): { usage?: Usage | undefined; model?: string | undefined } {
+  return {
+    usage: isObject(body.usage) ? toUsage(readUsage({}, body.usage)) : undefined,
+    model: text(body.model),
+  };
+}
+
 /** What a message says of itself before its content. */
 export function messageHead(context: CallerContext): JsonObject {
   return { id: `msg_${context.id}`, type: "message", role: "assistant", model: context.model };

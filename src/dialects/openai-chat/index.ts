@@ -1,6 +1,5 @@
 import type { Dialect, ModelInfo } from "../../core/dialect.ts";
-import type { JsonObject } from "../../core/util.ts";
-import { isObject } from "../../core/util.ts";
+import { isObject, type JsonObject } from "../../core/util.ts";
 import { decodeError, encodeError } from "./errors.ts";
 import { ID } from "./id.ts";
 import { decodeRequest, encodeRequest } from "./request.ts";
@@ -8,6 +7,7 @@ import { decodeResponse, encodeResponse } from "./response.ts";
 import { skipLength, streamDecoder } from "./stream.ts";
 import { streamEncoder } from "./stream-encoder.ts";
 import { type ChatStyle, resolveStyle } from "./style.ts";
+import { decodeUsage } from "./usage.ts";
 
 export type { ChatStyle } from "./style.ts";
 
@@ -38,6 +38,10 @@ export function openaiChatWith(style: ChatStyle): Dialect {
     encodeRequest: (request, model) => encodeRequest(request, model, resolved),
     decodeResponse: (body) => decodeResponse(body, resolved),
     encodeResponse,
+    usageOf: (body) => ({
+      usage: decodeUsage(body),
+      model: typeof body.model === "string" ? body.model : undefined,
+    }),
     streamDecoder: () => streamDecoder(resolved),
     streamEncoder,
     ping: ": keep-alive\n\n",

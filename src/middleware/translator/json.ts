@@ -5,6 +5,7 @@ import type { UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
 import type { ChatResponse } from "../../core/request.ts";
+import { isObject } from "../../core/util.ts";
 import { sseReader } from "../../dialects/sse.ts";
 import { callerContext, type Prepared } from "./index.ts";
 import { Meter } from "./meter.ts";
@@ -23,6 +24,14 @@ export async function answerJson(
     throw meter.broken(error);
   });
   const value = streamed ? undefined : parse(bytes, meter);
+  if (prepared.passThrough && isObject(value)) {
+    const { usage, model } = exchange.target!.provider.dialect.usageOf(value);
+    if (usage) {
+      meter.told(usage, model);
+      meter.finish();
+      return { status: response.status, headers: {}, body: new JsonBody({ bytes, value }) };
+    }
+  }
   const answer = streamed ? collectStream(exchange, bytes, meter) : decode(exchange, value, meter);
   meter.response(answer);
   meter.finish();

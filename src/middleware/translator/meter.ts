@@ -35,6 +35,11 @@ export class Meter {
     this.#exchange.firstTokenMs = this.#firstTokenMs;
   }
 
+  told(usage: Usage, model: string | undefined): void {
+    this.#usage = usage;
+    this.#model = model;
+  }
+
   response(response: ChatResponse): void {
     this.#usage = response.usage;
     this.#model = response.model;

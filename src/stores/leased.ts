@@ -138,6 +138,8 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
   // Requests live here, with the slices as their limits: ids, expiry, late settles and overruns are its business.
   const local = memoryStore({ now });
   const pools = new Map<string, Map<number, Pool>>();
+  /** Requests that wait for a slice; true once their caller gave them up. */
+  const waiting = new Map<string, boolean>();
   /** Where the ids that are remembered have their holds: a late settle charges those. */
   const places = new Map<string, readonly Hold[]>();
   const origin = randomUUID();
@@ -463,7 +465,19 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
     return result.ok ? result.granted : -1;
   }
 
+  /** A release may overtake a reserve that waits for a slice: then what is granted at last is given back. */
   async function reserveSlowly(request: ReserveRequest): Promise<ReserveResult> {
+    waiting.set(request.id, false);
+    try {
+      const result = await reserveWaiting(request);
+      if (waiting.get(request.id)) local.release(request.id);
+      return result;
+    } finally {
+      waiting.delete(request.id);
+    }
+  }
+
+  async function reserveWaiting(request: ReserveRequest): Promise<ReserveResult> {
     const { holds, want, min } = request;
     const needs = holds.map((hold) => ({
       hold,
@@ -520,6 +534,7 @@ export function leased(store: BudgetStore, options: LeasedOptions = {}): LeasedB
 
     release(id) {
       assertOpen();
+      if (waiting.has(id)) waiting.set(id, true);
       return local.release(id);
     },
 

@@ -4,6 +4,7 @@
  * invariants in budgets.md §3.12.
  */
 import type {
+  BudgetStore,
   CounterRef,
   Hold,
   ReserveRequest,
@@ -28,6 +29,8 @@ interface Row {
   readonly owner: string;
   expiresAt: number;
   readonly amounts: Map<string, number>;
+  /** Its owner has begun to tell what was spent of it. */
+  isTold?: boolean;
   /** It expired before its owner told what was spent. */
   wasLost: boolean;
 }
@@ -98,7 +101,10 @@ export class Books {
     const found = this.rows.get(request.id);
     if (found) {
       insist(result.ok && result.replayed, () => `[6] ${request.id} was reserved twice and not answered as a replay`);
-      insist(result.granted === found.granted, () => `[6] ${request.id}: ${result.granted} instead of ${found.granted}`);
+      insist(
+        result.granted === found.granted,
+        () => `[6] ${request.id}: ${result.granted} instead of ${found.granted}`,
+      );
       return;
     }
     let fits = request.want;
@@ -151,7 +157,10 @@ export class Books {
       overrun += over;
       this.#post(owner, key, truth);
     }
-    insist(answer.overrun === overrun, () => `[2] settle of ${id} told an overrun of ${answer.overrun}, not ${overrun}`);
+    insist(
+      answer.overrun === overrun,
+      () => `[2] settle of ${id} told an overrun of ${answer.overrun}, not ${overrun}`,
+    );
     const known = { fingerprint: "", granted: 0, onExpire: "release", owner, expiresAt: 0, wasLost: true } as const;
     if (row) row.state = "settled";
     else this.rows.set(id, { ...known, state: "settled", amounts: new Map() });
@@ -165,7 +174,7 @@ export class Books {
     for (const [key, amount] of row.amounts) this.bucket(fromKey(key)).held -= amount;
   }
 
-  renewed(owner: string, id: string, ttlMs: number, charge: ReadonlyMap<string, number> | undefined, now: number) {
+  renewed(owner: string, { id, ttlMs, charge }: Parameters<BudgetStore["renew"]>[0], now: number): void {
     const row = this.rows.get(id);
     insist(row?.state === "held", () => `[8] ${id} was renewed, though it is ${row?.state ?? "unknown"}`);
     row.expiresAt = Math.max(row.expiresAt, now + ttlMs);
@@ -179,6 +188,11 @@ export class Books {
       row.amounts.set(key, amount - moved);
       this.#post(owner, key, charged);
     }
+  }
+
+  telling(id: string): void {
+    const row = this.rows.get(id);
+    if (row) row.isTold = true;
   }
 
   notHeld(id: string): void {

@@ -1,5 +1,5 @@
 /** One simulated gateway process: the real `Ledger` over a store, callers with random wishes, and an upstream. */
-import type { BudgetStore, Hold } from "../../src/core/budget-store.ts";
+import type { BudgetStore, Hold, ReserveRequest, ReserveResult, SettleOutcome } from "../../src/core/budget-store.ts";
 import type { Exchange } from "../../src/core/exchange.ts";
 import { Ledger, StoreUnavailable } from "../../src/middleware/budget/ledger.ts";
 import { insist, type Truth } from "./audit.ts";
@@ -20,13 +20,23 @@ export class SimGateway implements SimProcess {
   isClosed = false;
   /** Thrown where nobody catches. */
   failure: unknown;
+  /** What its own store holds for requests, as far as the outside can tell. */
+  readonly running = new Map<string, { holds: readonly Hold[]; held: ReadonlyMap<string, number>; until: number }>();
   #ledger: Ledger | undefined;
   readonly #world: World;
   readonly #truth: Truth;
   readonly #plan: Plan;
+  readonly #onGrant: (process: SimGateway, holds: readonly Hold[]) => void;
   #requests = 0;
 
-  constructor(name: string, world: World, truth: Truth, plan: Plan) {
+  constructor(
+    name: string,
+    world: World,
+    truth: Truth,
+    plan: Plan,
+    onGrant: (process: SimGateway, holds: readonly Hold[]) => void,
+  ) {
+    this.#onGrant = onGrant;
     this.name = name;
     this.#world = world;
     this.#truth = truth;
@@ -120,39 +130,55 @@ export class SimGateway implements SimProcess {
       const span = { bucket: roll, from, step: ROLL_STEP_MS, until: roll + (ROLL_STEPS + 1) * ROLL_STEP_MS };
       holds.splice(random.below(2), 0, { counter: "rolling", ...span, ...cost, limit: rollingCap });
     }
-    if (random.chance(0.3)) {
+    if (random.chance(0.3) && this.#plan.counting) {
       const count = { counter: "count", ...window, fixed: 1, perUnit: 0, limit: null };
       holds.splice(random.below(holds.length + 1), 0, count);
     }
     return holds;
   }
 
-  /** Notes which deliveries the process's own store settled too late. */
+  /** Notes what the process's own store granted, and which deliveries it settled too late. */
   #observed(store: BudgetStore): BudgetStore {
-    const note = (id: string, outcome: string) => {
+    // Given up by the ledger, perhaps before there was an answer.
+    const released = new Set<string>();
+    const granted = <T extends ReserveResult>(request: ReserveRequest, result: T): T => {
+      if (!result.ok || released.has(request.id)) return result;
+      const units = (hold: Hold) => hold.fixed + result.granted * hold.perUnit;
+      const held = new Map(request.holds.map((hold) => [hold.counter, units(hold)]));
+      this.running.set(request.id, { holds: request.holds, held, until: this.now() + request.ttlMs });
+      this.#onGrant(this, request.holds);
+      return result;
+    };
+    const settled = <T extends { outcome: SettleOutcome }>(id: string, answer: T): T => {
       const delivery = this.#truth.deliveries.get(id);
-      if (delivery && outcome.startsWith("late-")) delivery.isLate = true;
+      if (delivery && answer.outcome.startsWith("late-")) delivery.isLate = true;
+      return answer;
     };
     return {
       traits: store.traits,
-      reserve: (request) => store.reserve(request),
-      settle(request) {
-        const answer = store.settle(request);
-        if (!(answer instanceof Promise)) {
-          note(request.id, answer.outcome);
-          return answer;
-        }
-        return answer.then((answered) => {
-          note(request.id, answered.outcome);
-          return answered;
-        });
+      reserve: (request) => after(store.reserve(request), (result) => granted(request, result)),
+      settle: (request) => {
+        this.running.delete(request.id);
+        return after(store.settle(request), (answer) => settled(request.id, answer));
       },
-      release: (id) => store.release(id),
-      renew: (request) => store.renew(request),
+      release: (id) => {
+        this.running.delete(id);
+        released.add(id);
+        return store.release(id);
+      },
+      renew: (request) => {
+        const running = this.running.get(request.id);
+        if (running) running.until = this.now() + request.ttlMs;
+        return store.renew(request);
+      },
       usage: (refs) => store.usage(refs),
       close: () => store.close?.(),
     };
   }
+}
+
+function after<T, U>(value: T | Promise<T>, then: (value: T) => U): U | Promise<U> {
+  return value instanceof Promise ? value.then(then) : then(value);
 }
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

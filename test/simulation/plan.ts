@@ -9,6 +9,8 @@ export interface Plan {
   readonly cap: number;
   /** Of the rolling limit; undefined: there is none. */
   readonly rollingCap: number | undefined;
+  /** Some requests are also counted by a counter without a limit. */
+  readonly counting: boolean;
   /** Most output of a request. */
   readonly largest: number;
   /** Of what the shared store holds: requests, or leases. */
@@ -36,6 +38,7 @@ export function planOf(random: Random, kind: "plain" | "leased"): Plan {
     requestsPerCaller: 3 + random.below(4),
     cap: random.pick([300, 1_000, 3_000]),
     rollingCap: random.chance(0.5) ? random.pick([300, 800]) : undefined,
+    counting: true,
     largest: random.pick([40, 200]),
     onExpire,
     requestsExpireBy: kind === "plain" ? onExpire : "release",

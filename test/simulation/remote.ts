@@ -1,7 +1,6 @@
 /** A shared store at the other end of a bad network: calls are delayed, overtake each other, get lost or come twice. */
 import type { BudgetStore } from "../../src/core/budget-store.ts";
-import type { Books } from "./audit.ts";
-import { Violation } from "./audit.ts";
+import { type Books, Violation } from "./audit.ts";
 import type { SimProcess, World } from "./world.ts";
 
 export interface Network {
@@ -54,38 +53,42 @@ export function fakeRemote(world: World, store: BudgetStore, books: Books, netwo
         call(`reserve ${request.id} ${request.min}-${request.want}`, () => {
           books.expire(world.now);
           const result = now(store.reserve(request));
-          books.reserved(process.name, request, result, world.now);
+          note(() => books.reserved(process.name, request, result, world.now));
           return result;
         }),
-      settle: (request) =>
-        call(`settle ${request.id} ${[...request.actual.values()]}`, () => {
+      settle(request) {
+        books.telling(request.id);
+        return call(`settle ${request.id} ${[...request.actual.values()]}`, () => {
           books.expire(world.now);
           const answer = now(store.settle(request));
-          books.settled(process.name, request, answer);
+          note(() => books.settled(process.name, request, answer));
           return answer;
-        }),
+        });
+      },
       release: (id) =>
         call(`release ${id}`, () => {
           books.expire(world.now);
           const answer = now(store.release(id));
-          books.released(id, answer);
+          note(() => books.released(id, answer));
           return answer;
         }),
-      renew: (request) =>
-        call(
+      renew(request) {
+        if (request.charge) books.telling(request.id);
+        return call(
           `renew ${request.id} ${[...(request.charge?.values() ?? [])]}`,
           () => {
             books.expire(world.now);
             try {
               store.renew(request);
             } catch (error) {
-              books.notHeld(request.id);
+              note(() => books.notHeld(request.id));
               throw error;
             }
-            books.renewed(process.name, request.id, request.ttlMs, request.charge, world.now);
+            note(() => books.renewed(process.name, request, world.now));
           },
           true,
-        ),
+        );
+      },
       usage: (refs) => call("usage", () => now(store.usage(refs))),
     };
   }
@@ -95,8 +98,17 @@ export function fakeRemote(world: World, store: BudgetStore, books: Books, netwo
     try {
       return { value: apply() };
     } catch (error) {
-      if (error instanceof Violation) remote.violation ??= error;
       return { error };
+    }
+  }
+
+  /** What the books find wrong is not an answer to the process. */
+  function note(entry: () => void): void {
+    try {
+      entry();
+    } catch (error) {
+      if (!(error instanceof Violation)) throw error;
+      remote.violation ??= error;
     }
   }
 

@@ -1,5 +1,5 @@
 /** One run: processes, callers and accidents of one seed, the rules checked after every step. */
-import type { BudgetStore } from "../../src/core/budget-store.ts";
+import type { BudgetStore, Hold } from "../../src/core/budget-store.ts";
 import { leased } from "../../src/stores/leased.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { Books, insist, Truth, Violation } from "./audit.ts";
@@ -18,6 +18,8 @@ export interface Setup {
   /** What a process sees of the shared store. @default as it is, or leased */
   readonly connect?: (remote: BudgetStore, process: SimGateway, world: World, plan: Plan) => BudgetStore;
   readonly plan?: Partial<Plan>;
+  /** `spending`: only by what was really spent, as the provider's bill would. @default by every step of the store too */
+  readonly judge?: "spending" | undefined;
 }
 
 export interface Run {
@@ -102,7 +104,8 @@ class Simulation {
   }
 
   #start(): void {
-    const gateway = new SimGateway(`p${++this.#started}`, this.#world, this.truth, this.#plan);
+    const onGrant = (process: SimGateway, holds: readonly Hold[]) => this.#checkCovered(process, holds);
+    const gateway = new SimGateway(`p${++this.#started}`, this.#world, this.truth, this.#plan, onGrant);
     this.#gateways.push(gateway);
     gateway.start((process) => this.#connect(process));
   }
@@ -150,20 +153,29 @@ class Simulation {
   // ---- The rules ----
 
   #check(): void {
-    if (this.#remote.violation) throw this.#remote.violation;
+    if (this.#remote.violation && this.#setup.judge !== "spending") throw this.#remote.violation;
     for (const { failure } of this.#gateways) if (failure) throw failure;
     this.books.expire(this.#world.now);
+    if (this.#setup.judge === "spending") for (const key of this.truth.spent.keys()) this.books.dirty.add(key);
     for (const key of this.books.dirty) this.#checkBucket(key);
     this.books.dirty.clear();
   }
 
   #checkBucket(key: string): void {
-    const bucket = this.books.buckets.get(key)!;
+    const bucket = this.books.bucket(fromKey(key));
     const { counter, bucket: start, used, held } = bucket;
-    const [state] = this.#store.usage([{ counter, bucket: start, from: start, step: 0 }]) as { used: number; held: number }[];
-    const told = `${state!.used} used and ${state!.held} held`;
-    insist(state!.used === used && state!.held === held && held >= 0, () => `[5, 7, 8, 9, 11] ${key}: the store says ${told}; right is ${used} and ${held}`);
     const limit = this.#limitOf(counter);
+    if (limit !== undefined) this.#checkSpent(key, counter, limit);
+    if (this.#setup.judge === "spending") return;
+    const [state] = this.#store.usage([{ counter, bucket: start, from: start, step: 0 }]) as {
+      used: number;
+      held: number;
+    }[];
+    const told = `${state!.used} used and ${state!.held} held`;
+    insist(
+      state!.used === used && state!.held === held && held >= 0,
+      () => `[5, 7, 8, 9, 11] ${key}: the store says ${told}; right is ${used} and ${held}`,
+    );
     if (limit === undefined) return;
     if (counter !== "rolling") {
       const over = bucket.overrun;
@@ -171,7 +183,6 @@ class Simulation {
     } else if (this.#accidents.clockSteps === 0) {
       this.#checkRolling(start, limit);
     }
-    this.#checkSpent(key, counter, limit);
   }
 
   #limitOf(counter: string): number | undefined {
@@ -184,7 +195,10 @@ class Simulation {
       const window = { counter: "rolling", from: bucket - span, bucket, step: ROLL_STEP_MS };
       const { used, held, overrun, straggling } = this.books.sums(window);
       const over = overrun + straggling;
-      insist(used + held <= limit + over, () => `[15] rolling@${bucket}: ${used} used and ${held} held pass ${limit} + ${over}`);
+      insist(
+        used + held <= limit + over,
+        () => `[15] rolling@${bucket}: ${used} used and ${held} held pass ${limit} + ${over}`,
+      );
     }
   }
 
@@ -196,16 +210,58 @@ class Simulation {
     insist(spent <= allowed, () => `[1, 2, 23] ${key}: ${spent} were spent, and at most ${allowed} were allowed`);
   }
 
+  /** [23] Whatever a process with leases admits, live leases of its own stand for it. */
+  #checkCovered(process: SimGateway, holds: readonly Hold[]): void {
+    const { kind, judge } = this.#setup;
+    if (kind !== "leased" || judge === "spending" || this.#plan.overruns || this.#accidents.clockSteps > 0) return;
+    this.books.expire(this.#world.now);
+    for (const key of holds.map(keyOf)) {
+      const { counter } = fromKey(key);
+      if (this.#lateOf(key, process.name) > 0) continue;
+      let covered = 0;
+      for (const { owner, state, onExpire, isTold, amounts } of this.books.rows.values()) {
+        // A lease that was lost has been charged, or is about to be.
+        const stands = state === "held" || (state === "expired" && (onExpire === "charge" || isTold));
+        if (owner === process.name && stands) covered += amounts.get(key) ?? 0;
+      }
+      const name = `${process.name}/${key}`;
+      let needed = (this.truth.spentBy.get(name) ?? 0) - (this.books.postedBy.get(name) ?? 0);
+      for (const { holds, held, until } of process.running.values()) {
+        if (until > process.now() && holds.some((hold) => keyOf(hold) === key)) needed += held.get(counter)!;
+      }
+      // Thrown here, it would look like a store that is away.
+      if (needed > covered) {
+        const told = `[23] ${name}: ${needed} are held or unposted, but leases cover only ${covered}`;
+        this.#remote.violation ??= new Violation(told);
+      }
+    }
+  }
+
   /** What may have been spent beyond the cap: overruns, and where nobody could know of it. */
   #lostUnits(key: string): number {
     const { onExpire } = this.#plan;
-    const beyond = this.truth.sum(key, ({ actual, held }, counter) => Math.max(0, actual.get(counter)! - held.get(counter)!));
+    const beyond = this.truth.sum(key, ({ actual, held }, counter) =>
+      Math.max(0, actual.get(counter)! - held.get(counter)!),
+    );
     if (this.#setup.kind === "plain") {
       if (onExpire === "charge") return beyond;
-      return beyond + this.truth.sum(key, ({ id, actual }, counter) => (this.books.rows.get(id)?.wasLost ? actual.get(counter)! : 0));
+      return (
+        beyond +
+        this.truth.sum(key, ({ id, actual }, counter) => (this.books.rows.get(id)?.wasLost ? actual.get(counter)! : 0))
+      );
     }
-    const late = this.truth.sum(key, ({ actual, isLate }, counter) => (isLate ? actual.get(counter)! : 0));
-    return beyond + late + (onExpire === "charge" ? 0 : this.#unposted(key) + this.books.bucket(fromKey(key)).overrun);
+    return (
+      beyond +
+      this.#lateOf(key) +
+      (onExpire === "charge" ? 0 : this.#unposted(key) + this.books.bucket(fromKey(key)).overrun)
+    );
+  }
+
+  /** Settled in the process after its own hold was gone. */
+  #lateOf(key: string, name?: string): number {
+    return this.truth.sum(key, ({ owner, actual, isLate }, counter) =>
+      isLate && (name === undefined || owner === name) ? actual.get(counter)! : 0,
+    );
   }
 
   /** Spent by processes that lost a lease, or died, and not told to the shared store. */
@@ -214,7 +270,10 @@ class Simulation {
     for (const { name, isAlive } of this.#gateways) {
       const hasLost = !isAlive || [...this.books.rows.values()].some((row) => row.owner === name && row.wasLost);
       if (!hasLost) continue;
-      sum += Math.max(0, (this.truth.spentBy.get(`${name}/${key}`) ?? 0) - (this.books.postedBy.get(`${name}/${key}`) ?? 0));
+      sum += Math.max(
+        0,
+        (this.truth.spentBy.get(`${name}/${key}`) ?? 0) - (this.books.postedBy.get(`${name}/${key}`) ?? 0),
+      );
     }
     return sum;
   }
@@ -230,7 +289,8 @@ class Simulation {
       insist(bucket.held === 0, () => `[3] ${key}: ${bucket.held} are held for ever`);
       const spent = this.truth.spent.get(key) ?? 0;
       if (this.#setup.kind === "plain") this.#checkPlainEnd(key, bucket.used);
-      else if (isExact) insist(bucket.used === spent, () => `[3, 23] ${key}: ${bucket.used} are used, but ${spent} were spent`);
+      else if (isExact)
+        insist(bucket.used === spent, () => `[3, 23] ${key}: ${bucket.used} are used, but ${spent} were spent`);
       else if (this.#plan.onExpire === "charge" || crashes === 0) {
         const known = spent - this.#diedUncovered(key);
         insist(bucket.used >= known, () => `[3, 23] ${key}: only ${bucket.used} are used, but ${known} were spent`);
@@ -253,7 +313,9 @@ class Simulation {
     for (const [id, row] of this.books.rows) {
       const delivery = this.truth.deliveries.get(id);
       const gateway = this.#gateways.find(({ name }) => name === row.owner)!;
-      const amount = delivery?.holds.some((hold) => keyOf(hold) === key) ? delivery.actual.get(fromKey(key).counter)! : 0;
+      const amount = delivery?.holds.some((hold) => keyOf(hold) === key)
+        ? delivery.actual.get(fromKey(key).counter)!
+        : 0;
       if (row.state === "settled") right += amount;
       else if (row.state === "expired" && row.onExpire === "charge") right += row.amounts.get(key) ?? 0;
       else insist(amount === 0 || !gateway.isAlive, () => `[3] ${id}: ${amount} were spent and never settled`);

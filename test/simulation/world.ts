@@ -83,6 +83,7 @@ export class World {
 
   /** Takes one step and lets everything run that follows from it at once. Returns false when nothing is left to do. */
   async step(): Promise<boolean> {
+    if (this.#steps.length === 0) await settled();
     const ready = this.#steps.filter(({ process }) => !process?.isPaused);
     const timer = this.#nextTimer();
     if (ready.length === 0 && !timer) return false;
@@ -121,10 +122,11 @@ const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 /** Replaces Node's timers for code inside simulated processes, and only for it. Returns how to undo it. */
 export function installTimers(): () => void {
   const { setTimeout, setInterval, clearTimeout, clearInterval } = globalThis;
-  const start = (real: typeof setTimeout | typeof setInterval, isRepeated: boolean) =>
-    ((callback: () => void, ms = 0, ...rest: never[]) => {
+  const start = (real: (callback: () => void, ms?: number) => unknown, isRepeated: boolean) =>
+    ((callback: () => void, ms = 0, ...rest: unknown[]) => {
       const here = inside.getStore();
-      return here ? here.world.timer(here.process, callback, ms, isRepeated) : real(callback, ms, ...rest);
+      if (here) return here.world.timer(here.process, callback, ms, isRepeated);
+      return Reflect.apply(real, globalThis, [callback, ms, ...rest]);
     }) as unknown as typeof setTimeout;
   const stop = (real: typeof clearTimeout) => (timer: unknown) => {
     if (timer instanceof Timer) inside.getStore()?.world.clear(timer);

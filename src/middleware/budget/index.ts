@@ -100,7 +100,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
       holds: [...demands.map(({ hold }) => hold), ...breakdown.filter((hold) => hold !== undefined)],
       want,
       min: Math.min(want, options.minGrant * choices),
-      onExpire: "release",
+      onExpire: options.onExpire,
     } as const;
     const result = await ledger.reserve(request).catch((error: unknown) => {
       if (!(error instanceof StoreUnavailable)) throw error;

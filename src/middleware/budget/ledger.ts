@@ -11,6 +11,8 @@ import type { MaybePromise } from "../../core/util.ts";
 
 /** Settles and releases that wait for a store that is away; the oldest are given up beyond it. */
 const MAX_OUTBOX = 10_000;
+/** A gateway that closes waits longer for its store than a request does. */
+const CLOSE_MS = 5_000;
 
 export interface LedgerOptions {
   timeoutMs: number;
@@ -32,6 +34,7 @@ export class Ledger {
   readonly #options: LedgerOptions;
   readonly #running = new Map<string, { exchange: Exchange; renewedAt: number }>();
   #outbox: (() => MaybePromise<unknown>)[] = [];
+  readonly #sent = new Set<Promise<unknown>>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(store: BudgetStore, options: LedgerOptions) {
@@ -67,11 +70,13 @@ export class Ledger {
   }
 
   async close(): Promise<void> {
+    // What is under way may still fail, and is then tried once more with the rest.
+    await this.inTime(Promise.all(this.#sent), CLOSE_MS).catch(() => {});
     clearInterval(this.#timer);
     this.#timer = undefined;
     for (const call of this.#outbox.splice(0)) {
       try {
-        await call();
+        await this.inTime(call(), CLOSE_MS);
       } catch {
         // The store is gone; what it holds for us ends by itself.
       }
@@ -80,14 +85,11 @@ export class Ledger {
   }
 
   /** An answer within the deadline. @throws Error without one */
-  async inTime<T>(answer: MaybePromise<T>): Promise<T> {
+  async inTime<T>(answer: MaybePromise<T>, ms = this.#options.timeoutMs): Promise<T> {
     if (!(answer instanceof Promise)) return answer;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`no answer within ${this.#options.timeoutMs} ms`)),
-        this.#options.timeoutMs,
-      );
+      timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
     });
     try {
       return await Promise.race([answer, late]);
@@ -104,7 +106,9 @@ export class Ledger {
     };
     try {
       const answer = call();
-      if (answer instanceof Promise) answer.catch(again);
+      if (!(answer instanceof Promise)) return;
+      const sent: Promise<unknown> = answer.catch(again).finally(() => this.#sent.delete(sent));
+      this.#sent.add(sent);
     } catch {
       again();
     }
@@ -117,9 +121,11 @@ export class Ledger {
   #tend(): void {
     const now = this.#options.now();
     for (const [id, entry] of this.#running) {
-      if (now - entry.renewedAt < this.#options.ttlMs / 2) continue;
+      const age = now - entry.renewedAt;
+      // A clock that is set back must not put renewals off.
+      if (age >= 0 && age < this.#options.ttlMs / 2) continue;
       entry.renewedAt = now;
-      this.#renew(id, entry.exchange);
+      this.#renew(id, entry);
     }
     const waiting = this.#outbox;
     this.#outbox = [];
@@ -130,11 +136,15 @@ export class Ledger {
     }
   }
 
-  #renew(id: string, exchange: Exchange): void {
+  #renew(id: string, entry: { exchange: Exchange; renewedAt: number }): void {
     const lost = (error: unknown) => {
       const gone = error instanceof ReservationLost || (error as { code?: string }).code === "reservation_lost";
-      if (gone)
-        exchange.abort(new GatewayError("budget_unavailable", "The budget reservation was lost while the answer ran"));
+      // A renewal that failed for another reason is tried again at once, not after the hold has ended.
+      if (!gone) entry.renewedAt = Number.NEGATIVE_INFINITY;
+      else {
+        const lost = new GatewayError("budget_unavailable", "The budget reservation was lost while the answer ran");
+        entry.exchange.abort(lost);
+      }
     };
     try {
       const answer = this.store.renew({ id, ttlMs: this.#options.ttlMs });

@@ -39,6 +39,10 @@ export const budgetFileOptions = z.strictObject({
     .union([z.literal(402), z.literal(429)])
     .default(402)
     .describe("HTTP status of a spent budget."),
+  onExpire: z
+    .enum(["release", "charge"])
+    .default("release")
+    .describe("Reservations of a crashed process: given back, or charged in full, which keeps the cap exact."),
   storeTimeoutMs: z.int().positive().default(250),
   holdTtlMs: z.int().positive().default(60_000).describe("After this a crashed process's reservations come back."),
 });

@@ -1,15 +1,16 @@
 /** Turnpike: an AI gateway that is a library. Start at {@link createGateway}. */
 
 export type { BudgetUsage } from "./budget/report.ts";
-export type { BudgetStore } from "./core/budget-store.ts";
-export type { Dialect } from "./core/dialect.ts";
-export { type ErrorCode, GatewayError, isGatewayError } from "./core/errors.ts";
+export * from "./core/budget-store.ts";
+export type { Dialect, Frame, ModelInfo, Operation } from "./core/dialect.ts";
+export { type ErrorCode, GatewayError, type GatewayErrorOptions, isGatewayError } from "./core/errors.ts";
 export type { AttemptRecord, Exchange, Identity, Outcome } from "./core/exchange.ts";
 export { defineMiddleware, type Middleware, type Next } from "./core/middleware.ts";
 export type { Capabilities, CapabilityRow, Provider, Target } from "./core/provider.ts";
 export { JsonBody, type Reply, type StreamBody, type StreamSource } from "./core/reply.ts";
 export type { Change, ChatRequest, ChatResponse, Message, Part, Tool } from "./core/request.ts";
 export type { Usage } from "./core/usage.ts";
+export type { JsonObject } from "./core/util.ts";
 export { type CallOptions, createGateway, type Gateway, type GatewayOptions } from "./gateway/create-gateway.ts";
 export type { ChunkStream } from "./gateway/in-process.ts";
 export type { AnthropicEvent, AnthropicMessage, ChatCompletion, ChatCompletionChunk } from "./gateway/shapes.ts";

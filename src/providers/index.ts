@@ -1,5 +1,8 @@
 /** Providers: who to send requests to. Each is one small file; `defineProvider` makes your own. */
 
+export type { Capabilities, CapabilityRow, PriceOverride, ProviderOperation, Transport } from "../core/provider.ts";
+export type { Reasoning } from "../core/request.ts";
+export type { JsonObject } from "../core/util.ts";
 export { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
 export { type ChatStyle, openaiChat, openaiChatWith } from "../dialects/openai-chat/index.ts";
 export { anthropic } from "./anthropic.ts";

@@ -16,6 +16,8 @@ import {
 import type { MaybePromise } from "../core/util.ts";
 import { memoryStore } from "./memory.ts";
 
+export type * from "../core/budget-store.ts";
+
 export interface LeasedOptions {
   /** How many processes share the counters, about: a slice is at most `remaining / (2 × processes)`. @default 4 */
   readonly processes?: number | undefined;

@@ -31,6 +31,9 @@ import {
 import { type Due, DueQueue } from "./due-queue.ts";
 import type { SyncBudgetStore } from "./sync-store.ts";
 
+export type * from "../core/budget-store.ts";
+export type { SyncBudgetStore } from "./sync-store.ts";
+
 export interface MemoryStoreOptions {
   /** Epoch ms. @default Date.now */
   readonly now?: (() => number) | undefined;

@@ -26,6 +26,8 @@ import { PostgresStoreError } from "./postgres/errors.ts";
 import { type PostgresPool, useConnectionString, usePool } from "./postgres/pool.ts";
 import { migration, quoteName, SCHEMA_VERSION } from "./postgres/schema.ts";
 
+export type * from "../core/budget-store.ts";
+
 export { PostgresStoreError, type PostgresStoreErrorCode } from "./postgres/errors.ts";
 export type { PostgresPool } from "./postgres/pool.ts";
 

@@ -27,6 +27,8 @@ import { RedisStoreError } from "./redis/errors.ts";
 import { heldPartsOf, keysOf, type Part, partOf, readParts, writeParts } from "./redis/keys.ts";
 import { FINISH, RENEW, RESERVE, type Script, SWEEP_BATCH, USAGE } from "./redis/scripts.ts";
 
+export type * from "../core/budget-store.ts";
+
 export type { IoredisClient, NodeRedisClient, RedisClient } from "./redis/client.ts";
 export { RedisStoreError, type RedisStoreErrorCode } from "./redis/errors.ts";
 

@@ -25,6 +25,9 @@ import { type CounterRef, ReservationConflict, ReservationLost, type Units } fro
 import { currentOwner, isDead } from "./sqlite-owner.ts";
 import type { SyncBudgetStore } from "./sync-store.ts";
 
+export type * from "../core/budget-store.ts";
+export type { SyncBudgetStore } from "./sync-store.ts";
+
 export interface SqliteStoreOptions {
   /** The file; it and its folder are made when missing. `:memory:` is a private database that dies with the store. */
   readonly path: string;

@@ -74,7 +74,6 @@ export const limitOptions = z
     path: ["pace"],
   });
 
-export type LimitOptions = z.input<typeof limitOptions>;
 type Limit = z.output<typeof limitOptions>;
 
 /** What an attempt would cost, per unit. */

@@ -50,12 +50,6 @@ export interface StreamEncoder {
   error(error: GatewayError): Frame[];
 }
 
-export interface UpstreamRequest {
-  /** Appended to the provider's `baseURL`: `/chat/completions`. */
-  path: string;
-  body: JsonObject;
-}
-
 export interface ErrorAnswer {
   status: number;
   body: JsonObject;

@@ -70,11 +70,12 @@ function answerHeaders(exchange: Exchange): Record<string, string> {
   const { winner, attempts, responseHeaders, startedAt } = exchange;
   const headers: Record<string, string> = { ...responseHeaders, "x-request-id": exchange.id };
   if (exchange.dialect.returnHeaders.includes("request-id")) headers["request-id"] = exchange.id;
-  if (headers["x-turnpike-region"] === "") delete headers["x-turnpike-region"];
   const tried = Math.max(attempts.length, winner?.attempt ?? 0);
   if (tried > 0) headers["x-turnpike-attempts"] = String(tried);
   if (winner?.target) {
     headers["x-turnpike-target"] = headerText(targetName(winner.target));
+    const { region } = winner.target.provider;
+    if (region) headers["x-turnpike-region"] = headerText(region);
     if (winner.changes.length > 0) headers["x-turnpike-changes"] = formatChanges(winner.changes);
     const cost = winner.finished?.costNanoUsd;
     if (typeof cost === "number")

@@ -102,13 +102,16 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
       min: Math.min(want, options.minGrant * choices),
       onExpire: options.onExpire,
     } as const;
+    let away = false;
     const result = await ledger.reserve(request).catch((error: unknown) => {
       if (!(error instanceof StoreUnavailable)) throw error;
+      away = true;
       return withoutStore(covering, demands, request, error, target);
     });
     if (result && !result.ok) throw refusal(demands, result.denied, target, { now: time, status: options.status });
     if (result) granted(exchange, demands, result, choices, time);
-    ledger.keepAlive(request.id, exchange);
+    // What the store does not hold cannot be renewed there, and is not lost when it comes back.
+    if (!away) ledger.keepAlive(request.id, exchange);
     if (options.onDisconnect === "drain") exchange.mayDrain = () => startDrain(exchange);
     exchange.onFinish((outcome) => finish(exchange, target, demands, breakdown, request, outcome, inputTokens));
     return next(exchange);

@@ -7,6 +7,7 @@ import { defineMiddleware, type Middleware } from "../../core/middleware.ts";
 import type { UpstreamCall, UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import type { Reply } from "../../core/reply.ts";
+import type { Change } from "../../core/request.ts";
 import { captureBody, captureRequest } from "./capture.ts";
 import { countTokens } from "./count-tokens.ts";
 import { answerJson } from "./json.ts";
@@ -51,7 +52,6 @@ export function translator(given: TranslatorOptions = {}): Middleware {
     const stream = exchange.body.stream;
     const prepared = prepare(exchange, options.onUnsupported === "reject");
     const response = await send(exchange, prepared);
-    exchange.responseHeaders["x-turnpike-region"] ??= provider.region ?? "";
     const type = response.headers["content-type"] ?? "";
     const streamed = type.includes("text/event-stream");
     if (!streamed && !type.includes("json")) {
@@ -92,10 +92,8 @@ function prepare(exchange: Exchange, reject: boolean): Prepared {
     grantedTokens: exchange.grantedTokens,
   });
   exchange.changes.push(...fitted.changes);
-  const lost = reject
-    ? fitted.changes.find((change) => change.kind === "dropped" || change.kind === "adjusted")
-    : undefined;
-  if (lost && lost.reason !== "budget") {
+  const lost = reject ? fitted.changes.find(isLoss) : undefined;
+  if (lost) {
     throw exchange.upstreamError(
       "unsupported",
       `${exchange.target!.providerName}/${model} cannot do what \`${lost.field}\` asks for`,
@@ -112,6 +110,11 @@ function prepare(exchange: Exchange, reject: boolean): Prepared {
     hidesUsage: false,
     toolNames: fitted.toolNames,
   };
+}
+
+/** The caller asked for something and does not get it; a bound that a budget set is no such thing. */
+function isLoss({ kind, reason }: Change): boolean {
+  return (kind === "dropped" || kind === "adjusted") && reason !== "budget";
 }
 
 const NO_NAMES: ReadonlyMap<string, string> = new Map();

@@ -1,4 +1,5 @@
-import type { GatewayError } from "./errors.ts";
+import type { EmbeddingRequest, EmbeddingResponse } from "./embeddings.ts";
+import { GatewayError } from "./errors.ts";
 import type { StreamEvent } from "./events.ts";
 import type { ChatRequest, ChatResponse } from "./request.ts";
 import type { Usage } from "./usage.ts";
@@ -16,7 +17,18 @@ export interface RawFrame {
   data: string;
 }
 
-export type Operation = "chat" | "count-tokens" | "models";
+export type Operation = "chat" | "count-tokens" | "embeddings" | "models";
+
+/** What a path says where other dialects say it in the body. */
+export interface PathFacts {
+  model?: string | undefined;
+  stream?: boolean | undefined;
+}
+
+/** Top-level members of a request, each parsed when it is asked for. */
+export interface MemberReader {
+  member(name: string): unknown;
+}
 
 /** What a codec may know of the exchange when it writes for the caller. No codec has a clock or randomness of its own. */
 export interface CallerContext {
@@ -32,6 +44,8 @@ export interface CallerContext {
   includeUsage: boolean;
   /** Whether the caller wants to read thinking; `false` hides its text but keeps the blocks. */
   showThinking: boolean;
+  /** The caller's own request, for dialects whose answers repeat parts of it. */
+  request?: MemberReader;
 }
 
 /** Upstream stream → canonical events. A pure push machine; one per stream. */
@@ -60,6 +74,8 @@ export interface Route {
   /** Literal path, or with one `{model}` segment. */
   path: string;
   operation: Operation | "hello";
+  /** Whether the answer is a stream, where the path says it and not the body. */
+  stream?: boolean;
 }
 
 /** A model as it is listed to callers. */
@@ -85,8 +101,15 @@ export interface Dialect {
   readonly returnHeaders: readonly string[];
   /** Models that clients of this dialect ask for by themselves; listed where a rule's pattern covers them. */
   readonly clientModels?: readonly string[];
-  /** Top-level request field that bounds the output; the first one is written where none is present. */
-  readonly maxTokensFields: readonly string[];
+  /** Where a request bounds its output. */
+  readonly bounds: {
+    /** Output tokens asked for per answer, and how many answers. @throws GatewayError `invalid_request` */
+    read(body: MemberReader): { maxTokens?: number | undefined; choices: number };
+    /** For a pass-through: top-level members (JSON text by name) that bound the output at `tokens`. */
+    write(body: MemberReader, tokens: number): Record<string, string>;
+  };
+  /** The model stands in the path: a pass-through has no member to put it in. @default false */
+  readonly modelInPath?: boolean;
 
   /**
    * Where a stream tells its usage only when asked to: the top-level member, and what it has to be (JSON text) given
@@ -101,7 +124,7 @@ export interface Dialect {
   chatPath(model: string, stream: boolean): string;
 
   /** @throws GatewayError `invalid_request` with `param` */
-  decodeRequest(body: unknown): ChatRequest;
+  decodeRequest(body: unknown, path?: PathFacts): ChatRequest;
   /** Writes a request that `fit` has made acceptable. `model` is the upstream's name. */
   encodeRequest(request: ChatRequest, model: string): JsonObject;
 
@@ -131,11 +154,54 @@ export interface Dialect {
 
   /** Counting tokens: as caller (`decodeRequest` of the count body, answer) and as provider (path, answer). */
   readonly countTokens?: {
-    decodeRequest(body: unknown): ChatRequest;
+    decodeRequest(body: unknown, path?: PathFacts): ChatRequest;
     encodeResponse(inputTokens: number): JsonObject;
     /** Upstream path, if upstreams of this dialect usually can count. */
     path?(model: string): string;
     encodeRequest?(request: ChatRequest, model: string): JsonObject;
     decodeResponse?(body: unknown): number | undefined;
   };
+
+  /** Embeddings: as caller and as provider. */
+  readonly embeddings?: {
+    /** Upstream path below the base URL. */
+    path(request: EmbeddingRequest, model: string): string;
+    /** @throws GatewayError `invalid_request` */
+    decodeRequest(body: unknown, path?: PathFacts): EmbeddingRequest;
+    encodeRequest(request: EmbeddingRequest, model: string): JsonObject;
+    /** @throws GatewayError `upstream_invalid` */
+    decodeResponse(body: unknown): EmbeddingResponse;
+    encodeResponse(response: EmbeddingResponse, request: EmbeddingRequest, model: string): JsonObject;
+  };
+}
+
+/** Bounds of dialects that keep them in top-level members. `fields`: the first is written where none is present. */
+export function topLevelBounds(fields: readonly string[], countField?: string): Dialect["bounds"] {
+  const present = (body: MemberReader) =>
+    fields.flatMap((field) => {
+      const value = body.member(field) ?? undefined;
+      return value === undefined ? [] : [{ field, value: wholeNumber(value, field, 0, Number.MAX_SAFE_INTEGER) }];
+    });
+  return {
+    read(body) {
+      const values = present(body).map(({ value }) => value);
+      const count = (countField && body.member(countField)) ?? 1;
+      return {
+        ...(values.length > 0 && { maxTokens: Math.min(...values) }),
+        choices: wholeNumber(count, countField ?? "", 1, 128),
+      };
+    },
+    write(body, tokens) {
+      const written = present(body).map(({ field }) => field);
+      if (written.length === 0) written.push(fields[0]!);
+      return Object.fromEntries(written.map((field) => [field, String(tokens)]));
+    },
+  };
+}
+
+/** @throws GatewayError `invalid_request` */
+export function wholeNumber(value: unknown, field: string, min: number, max: number): number {
+  if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return value as number;
+  const range = max === Number.MAX_SAFE_INTEGER ? "" : ` from ${min} to ${max}`;
+  throw new GatewayError("invalid_request", `\`${field}\` must be a whole number${range}`, { param: field });
 }

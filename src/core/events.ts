@@ -1,5 +1,5 @@
 import type { GatewayError } from "./errors.ts";
-import type { ChatResponse, Choice, FinishReason, OpaquePart, Part, Signature } from "./request.ts";
+import type { ChatResponse, Choice, Citations, FinishReason, OpaquePart, Part, Signature } from "./request.ts";
 import type { Usage } from "./usage.ts";
 
 /**
@@ -10,12 +10,12 @@ export type StreamEvent =
   | { type: "start"; id?: string; model?: string; created?: number }
   | { type: "text-start"; choice?: number }
   | { type: "text-delta"; text: string; choice?: number }
-  | { type: "text-end"; choice?: number; citations?: { dialect: string; value: unknown } }
+  | { type: "text-end"; choice?: number; citations?: Citations }
   | { type: "thinking-start"; choice?: number }
   | { type: "thinking-delta"; text: string; choice?: number }
   | { type: "thinking-end"; signature?: Signature; choice?: number }
   | { type: "redacted-thinking"; data: string; choice?: number }
-  | { type: "tool-call-start"; id: string; name: string; choice?: number }
+  | { type: "tool-call-start"; id: string; name: string; custom?: boolean; choice?: number }
   | { type: "tool-call-delta"; arguments: string; choice?: number }
   | { type: "tool-call-end"; choice?: number }
   | { type: "refusal-delta"; text: string; choice?: number }
@@ -114,7 +114,13 @@ export function collector(): { add(event: StreamEvent): void; response(): ChatRe
           at(event.choice).content.push({ type: "thinking", text: "", redacted: event.data });
           break;
         case "tool-call-start":
-          at(event.choice).content.push({ type: "tool-call", id: event.id, name: event.name, arguments: "" });
+          at(event.choice).content.push({
+            type: "tool-call",
+            id: event.id,
+            name: event.name,
+            arguments: "",
+            ...(event.custom && { custom: true }),
+          });
           break;
         case "tool-call-delta": {
           const part = last(event.choice, "tool-call");
@@ -190,7 +196,13 @@ function* replayPart(part: Part, at: { choice?: number }): Generator<StreamEvent
       yield { type: "thinking-end", ...at, ...(part.signature && { signature: part.signature }) };
       break;
     case "tool-call":
-      yield { type: "tool-call-start", id: part.id, name: part.name, ...at };
+      yield {
+        type: "tool-call-start",
+        id: part.id,
+        name: part.name,
+        ...(part.custom && { custom: true }),
+        ...at,
+      };
       if (part.arguments !== "") yield { type: "tool-call-delta", arguments: part.arguments, ...at };
       yield { type: "tool-call-end", ...at };
       break;

@@ -98,6 +98,7 @@ export class Exchange {
   identity: Identity;
   /** Present after the router. */
   target: Target | undefined;
+  #upstreamDialect: Dialect | undefined;
   /** Output tokens that the budget granted; sent upstream as the bound. */
   grantedTokens: number | undefined;
   /** Changes made for this attempt. */
@@ -156,6 +157,13 @@ export class Exchange {
   /** The request in canonical form; decoded once, never changed. @throws GatewayError `invalid_request` */
   get request(): ChatRequest {
     return this.body.canonical(this.dialect, this.operation);
+  }
+
+  /** The dialect in which this attempt speaks to its target. */
+  get upstreamDialect(): Dialect {
+    const { provider, model } = this.target!;
+    this.#upstreamDialect ??= provider.dialectFor(this.dialect, model, () => this.request);
+    return this.#upstreamDialect;
   }
 
   /** An attempt at one target. */

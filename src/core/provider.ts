@@ -1,8 +1,9 @@
 import type { Dialect } from "./dialect.ts";
-import type { Effort } from "./request.ts";
+import type { ChatRequest, Effort } from "./request.ts";
 
 /** What a provider may be asked. `chat` is the whole answer, `chat.stream` the streamed one. */
-export type ProviderOperation = "chat" | "chat.stream" | "count-tokens";
+export const PROVIDER_OPERATIONS = ["chat", "chat.stream", "count-tokens", "embeddings"] as const;
+export type ProviderOperation = (typeof PROVIDER_OPERATIONS)[number];
 
 /** A request on its way to an upstream. */
 export interface UpstreamCall {
@@ -110,6 +111,14 @@ export interface Capabilities {
   forcedToolChoice?: boolean | "not-with-thinking";
   tools?: boolean;
   outputFormats?: readonly ("json" | "json-schema")[];
+  /** Whether an output format may stand beside function tools. @default true */
+  outputFormatWithTools?: boolean;
+  /** What schemas of outputs and tools may hold; absent: anything. */
+  schemas?: SchemaRules;
+  /** Tools that take free text. @default false */
+  customTools?: boolean;
+  /** The model can search the web by itself. @default false */
+  webSearch?: boolean;
   /** Ids that do not match become `length` characters of base62, the same for the same id. */
   toolCallId?: { pattern: RegExp; length: number };
   toolName?: { pattern: RegExp; maxLength: number };
@@ -139,9 +148,30 @@ export interface Capabilities {
   source?: readonly string[];
 }
 
+/** What a target takes of JSON Schema. What it does not take is moved into the description, and reported. */
+export interface SchemaRules {
+  /** For output schemas and strict tools only; `all`: for every schema. @default "strict" */
+  of?: "strict" | "all";
+  /** Keywords that are accepted; absent: all but `refused`. */
+  accepted?: readonly string[];
+  refused?: readonly string[];
+  /** Objects must say `additionalProperties: false`. */
+  closedObjects?: boolean;
+  /** Every property must be in `required`; optional ones become nullable. */
+  allRequired?: boolean;
+  /** `const` becomes an `enum` of one. */
+  constAsEnum?: boolean;
+  /** Values of `format` that are accepted; absent: all. */
+  formats?: readonly string[];
+  /** A schema may refer to itself. @default true */
+  recursive?: boolean;
+}
+
 export interface CapabilityRow extends Capabilities {
   /** Matched against the upstream model name. */
   match: RegExp;
+  /** Holds in one dialect only, where the provider speaks several. */
+  dialect?: string;
 }
 
 /** Price per million tokens in US dollars; `"free"` for self-hosted. */
@@ -151,7 +181,12 @@ export type PriceOverride = "free" | { input: number; output: number; cacheRead?
 export interface Provider {
   /** `mistral`, `openai-compatible`: which kind it is. */
   readonly type: string;
+  /** Its main dialect. */
   readonly dialect: Dialect;
+  /** The dialect in which it is asked on behalf of a caller who speaks `caller`. `request` is decoded when called. */
+  dialectFor(caller: Dialect, model: string, request: () => ChatRequest): Dialect;
+  /** Every dialect it speaks, the main one first. */
+  readonly dialects: readonly Dialect[];
   readonly operations: ReadonlySet<ProviderOperation>;
   /** Law the company is under: `EU`, `US`. */
   readonly jurisdiction?: string | undefined;
@@ -169,7 +204,8 @@ export interface Provider {
   readonly priceId?: string | undefined;
   /** Model names that are known without asking, for listings. */
   readonly models: readonly string[];
-  capabilities(model: string): Capabilities;
+  /** What a model takes. @param dialect id; default the main one */
+  capabilities(model: string, dialect?: string): Capabilities;
   send: Transport;
   close?(): Promise<void>;
 }

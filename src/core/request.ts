@@ -15,8 +15,25 @@ export interface TextPart {
   /** Means something to upstreams of this dialect only (a client's billing line), and is left out for others. */
   onlyFor?: string;
   cache?: CacheMark;
-  /** Annotations in the wire form of the dialect named; lost elsewhere. */
-  citations?: { dialect: string; value: unknown };
+  citations?: Citations;
+}
+
+/** A page that a passage rests on. Offsets are UTF-16 positions in the part's text. */
+export interface Source {
+  url: string;
+  title?: string;
+  /** The words cited. */
+  text?: string;
+  start?: number;
+  end?: number;
+}
+
+export interface Citations {
+  /** Annotations in the wire form of the dialect named. */
+  dialect: string;
+  value: unknown;
+  /** Those of them that name a page: what every other dialect can tell. */
+  sources?: readonly Source[];
 }
 
 /** The model declined. Dialects without refusals show it as text. */
@@ -82,6 +99,8 @@ export interface ToolCallPart {
   name: string;
   /** JSON text exactly as the model wrote it; `""` means no arguments. It may be broken JSON. */
   arguments: string;
+  /** A call of a custom tool: `arguments` is free text, not JSON. */
+  custom?: boolean;
   cache?: CacheMark;
 }
 
@@ -134,19 +153,44 @@ export interface FunctionTool {
   cache?: CacheMark;
   /** Fields that only one dialect knows (`defer_loading`, …). */
   extensions?: { dialect: string; value: JsonObject };
+  /** The tool as one dialect defines it (a typed client tool); `parameters` is its known schema. */
+  native?: { dialect: string; value: JsonObject };
 }
 
-/** A tool that the provider runs, or whose schema only one dialect knows, as it came. */
+/** Takes free text instead of JSON arguments. Where the target has no such tools it becomes a function. */
+export interface CustomTool {
+  type: "custom";
+  name: string;
+  description?: string;
+  /** `{ type: "text" }` or a grammar, as it came. */
+  format?: JsonObject;
+}
+
+/** The provider searches the web by itself. */
+export interface WebSearchTool {
+  type: "web-search";
+  /** Its name on the caller's wire. */
+  name: string;
+  allowedDomains?: string[];
+  blockedDomains?: string[];
+  /** `{ type: "approximate", city?, region?, country?, timezone? }` */
+  userLocation?: JsonObject;
+  maxUses?: number;
+  /** As it came, for targets of the same dialect. */
+  native: { dialect: string; value: JsonObject };
+}
+
+/** Another tool that the provider runs, as it came. */
 export interface OpaqueTool {
   type: "opaque";
   dialect: string;
-  /** The wire type: `web_search_20250305`, `custom`, … */
+  /** The wire type: `code_execution_20250825`, `file_search`, … */
   kind: string;
   name?: string;
   value: JsonObject;
 }
 
-export type Tool = FunctionTool | OpaqueTool;
+export type Tool = FunctionTool | CustomTool | WebSearchTool | OpaqueTool;
 
 export type ToolChoice = { type: "auto" } | { type: "none" } | { type: "required" } | { type: "tool"; name: string };
 

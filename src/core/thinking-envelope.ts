@@ -1,19 +1,22 @@
 import type { Signature, ThinkingPart } from "./request.ts";
 import { isObject } from "./util.ts";
 
-/** The dialect that has signatures of its own: they stand on every wire as they are. */
+/** The dialect whose signatures stand as they are on wires that have none of their own. */
 export const NATIVE_THINKING = "anthropic-messages";
 
 /**
- * Signatures of that dialect stand on the wire as they are; all others travel in Turnpike's own envelope: `tp1.` +
+ * Signatures of a wire's own stand on it as they are; all others travel in Turnpike's own envelope: `tp1.` +
  * base64url(JSON `{ p: origin, m: model, k: kind, d: data }`). Thinking whose text the caller does not want to read
  * travels in it too, so that it can be replayed: as `d` with the kind `text`, or as `t` beside data of its own.
  */
 const ENVELOPE = "tp1.";
 
-/** @param hidden thinking text that is not shown */
-export function encodeSignature(signature: Signature | undefined, hidden = ""): string {
-  if (signature?.origin === NATIVE_THINKING) return signature.data;
+/**
+ * @param hidden thinking text that is not shown
+ * @param native dialect whose signatures the wire carries as they are
+ */
+export function encodeSignature(signature: Signature | undefined, hidden = "", native = NATIVE_THINKING): string {
+  if (signature?.origin === native) return signature.data;
   const p = signature?.origin ?? "";
   const m = signature?.model;
   const k = signature?.kind;
@@ -24,10 +27,10 @@ export function encodeSignature(signature: Signature | undefined, hidden = ""): 
 }
 
 /** A thinking block as it came: native, in an envelope, or without a signature. */
-export function readThinking(text: string, signature: unknown): ThinkingPart {
+export function readThinking(text: string, signature: unknown, native = NATIVE_THINKING): ThinkingPart {
   if (typeof signature !== "string" || signature === "") return { type: "thinking", text };
   if (!signature.startsWith(ENVELOPE))
-    return { type: "thinking", text, signature: { origin: NATIVE_THINKING, data: signature } };
+    return { type: "thinking", text, signature: { origin: native, data: signature } };
   const content = open(signature);
   if (!content) return { type: "thinking", text, signature: { origin: "unknown", data: signature } };
   const { p, m, k, d, t } = content;

@@ -42,7 +42,7 @@ export async function answerRequest(gateway: Gateway, request: IncomingRequest):
     if (found.operation === "hello") return { status: 200, headers: {}, body: undefined };
     if (found.operation === "models") {
       await gateway.identify(request.headers);
-      return answerModels(gateway, dialect, found.model);
+      return answerModels(gateway, dialect, found.path.model);
     }
     if (request.headers["content-encoding"] && request.headers["content-encoding"] !== "identity") {
       throw new GatewayError("unsupported_media_type", "Compressed request bodies are not accepted");
@@ -50,7 +50,7 @@ export async function answerRequest(gateway: Gateway, request: IncomingRequest):
     const { exchange, reply } = gateway.handle({
       dialect,
       operation: found.operation,
-      body: new RequestBody(await request.body(), found.model),
+      body: new RequestBody(await request.body(), found.path),
       headers: request.headers,
       trusted: false,
     });

@@ -1,10 +1,10 @@
-import type { Dialect, Operation, Route } from "../core/dialect.ts";
+import type { Dialect, Operation, PathFacts, Route } from "../core/dialect.ts";
 
 export interface RouteMatch {
   dialect: Dialect;
   operation: Operation | "hello";
-  /** From the path, where the route names one. */
-  model?: string;
+  /** What the path tells, where the route says it there. */
+  path: PathFacts;
 }
 
 /** Routes that belong to no dialect. */
@@ -52,7 +52,7 @@ export function routeTable(dialects: readonly Dialect[]): (line: RequestLine) =>
         return { allow, dialect: preferred(known, headers).dialect };
       }
       const { route, dialect } = preferred(fits, headers);
-      return { dialect, operation: route.operation };
+      return { dialect, operation: route.operation, path: factsOf(route) };
     }
     const fits = patterns.filter(
       ({ start, end, route }) =>
@@ -67,13 +67,18 @@ export function routeTable(dialects: readonly Dialect[]): (line: RequestLine) =>
       return {
         dialect,
         operation: route.operation,
-        model: decodeURIComponent(path.slice(start.length, path.length - end.length)),
+        path: {
+          ...factsOf(route),
+          model: decodeURIComponent(path.slice(start.length, path.length - end.length)),
+        },
       };
     } catch {
       return undefined;
     }
   };
 }
+
+const factsOf = ({ stream }: Route): PathFacts => (stream === undefined ? {} : { stream });
 
 function preferred<T extends { dialect: Dialect }>(fits: readonly T[], headers: RequestLine["headers"]): T {
   if (fits.length === 1) return fits[0]!;

@@ -1,14 +1,16 @@
 import { z } from "zod";
 import { capabilityTable } from "../capabilities/resolve.ts";
 import type { Dialect } from "../core/dialect.ts";
-import type {
-  Capabilities,
-  CapabilityRow,
-  PriceOverride,
-  Provider,
-  ProviderOperation,
-  Transport,
+import {
+  type Capabilities,
+  type CapabilityRow,
+  PROVIDER_OPERATIONS,
+  type PriceOverride,
+  type Provider,
+  type ProviderOperation,
+  type Transport,
 } from "../core/provider.ts";
+import type { ChatRequest } from "../core/request.ts";
 import { fetchTransport, undiciTransport } from "./transport.ts";
 
 const usdPerMillion = z.number().min(0);
@@ -36,11 +38,7 @@ export const providerOptions = z.strictObject({
     .optional()
     .describe("Address with its version segment: https://api.mistral.ai/v1"),
   headers: z.record(z.string(), z.string()).optional().describe("Sent with every call."),
-  operations: z
-    .array(z.enum(["chat", "chat.stream", "count-tokens"]))
-    .min(1)
-    .optional()
-    .describe("What this provider may be asked."),
+  operations: z.array(z.enum(PROVIDER_OPERATIONS)).min(1).optional().describe("What this provider may be asked."),
   jurisdiction: z.string().optional().describe("Law the company is under: EU, US."),
   region: z.string().optional().describe("Where it computes."),
   price: z.union([priceOverride, z.record(z.string(), priceOverride)]).optional(),
@@ -83,7 +81,15 @@ export const keyHeader = (name: string, env: string): AuthScheme => ({ env, head
 /** A provider as data. One small file each; everything a vendor does differently is in here. */
 export interface ProviderSpec {
   type: string;
+  /** The main one. */
   dialect: Dialect;
+  /** Further dialects it speaks. */
+  otherDialects?: readonly Dialect[];
+  /**
+   * Which of them a request goes out in. `request` decodes it when called.
+   * @default the caller's own where it is among them, else the main one
+   */
+  chooseDialect?: (caller: Dialect, model: string, request: () => ChatRequest) => Dialect;
   /** Absent: `baseURL` must be configured. */
   baseURL?: string;
   auth?: AuthScheme;
@@ -139,12 +145,16 @@ export function defineProvider(spec: ProviderSpec): ProviderFactory {
       : fetcher
         ? { send: fetchTransport(fetcher, baseURL, options.timeouts) }
         : undiciTransport(baseURL, options.timeouts, options.pool);
+    const dialects = [spec.dialect, ...(spec.otherDialects ?? [])];
+    const sameAsCaller = (caller: Dialect) => dialects.find(({ id }) => id === caller.id) ?? spec.dialect;
     const table = capabilityTable([...(spec.capabilities ?? []), ...(extraRows ?? [])]);
     return {
       type: spec.type,
       dialect: spec.dialect,
+      dialects,
+      dialectFor: spec.chooseDialect ?? sameAsCaller,
       baseURL,
-      operations: new Set(options.operations ?? spec.operations ?? ["chat", "chat.stream", "count-tokens"]),
+      operations: new Set(options.operations ?? spec.operations ?? PROVIDER_OPERATIONS),
       jurisdiction: options.jurisdiction ?? spec.jurisdiction,
       region: options.region ?? spec.region,
       passThrough: spec.passThrough ?? true,
@@ -153,7 +163,7 @@ export function defineProvider(spec: ProviderSpec): ProviderFactory {
       price: options.price ?? spec.price,
       priceId: spec.priceId,
       models: options.models ?? spec.models ?? [],
-      capabilities: (model: string): Capabilities => table(model),
+      capabilities: (model: string, dialect = spec.dialect.id): Capabilities => table(model, dialect),
       send: (call) => wire.send({ ...call, headers: { ...headers, ...call.headers } }),
       ...("close" in wire && { close: wire.close }),
     };

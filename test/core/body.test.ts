@@ -78,7 +78,7 @@ describe("reading", () => {
   });
 
   test("a model in the path wins over one in the body", () => {
-    expect(new RequestBody({ bytes: Buffer.from('{"model":"body"}') }, "path").model).toBe("path");
+    expect(new RequestBody({ bytes: Buffer.from('{"model":"body"}') }, { model: "path" }).model).toBe("path");
   });
 
   test.each([[{}], [{ model: null }], [{ model: "" }], [{ model: ["m"] }]])("%j has no model", (json) => {

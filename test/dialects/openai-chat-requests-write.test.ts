@@ -231,8 +231,9 @@ describe("writing a request", () => {
       stream: true,
       safe_prompt: true,
     });
-    expect(openaiChat.maxTokensFields).toEqual(["max_completion_tokens", "max_tokens"]);
-    expect(openaiChatWith(style).maxTokensFields).toEqual(["max_tokens", "max_completion_tokens"]);
+    const nothing = { member: () => undefined };
+    expect(openaiChat.bounds.write(nothing, 9)).toEqual({ max_completion_tokens: "9" });
+    expect(openaiChatWith(style).bounds.write(nothing, 9)).toEqual({ max_tokens: "9" });
   });
 
   test("reasoning, by default and by style", () => {

@@ -1,4 +1,4 @@
-import type { Dialect, ModelInfo, RawFrame } from "../../core/dialect.ts";
+import { type Dialect, type ModelInfo, type RawFrame, topLevelBounds } from "../../core/dialect.ts";
 import { GatewayError } from "../../core/errors.ts";
 import { tokenCount } from "../../core/usage.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
@@ -40,7 +40,7 @@ export const anthropicMessages: Dialect = {
       ["limit", "remaining", "reset"].map((value) => `anthropic-ratelimit-${what}-${value}`),
     ),
   ],
-  maxTokensFields: ["max_tokens"],
+  bounds: topLevelBounds(["max_tokens"]),
   chatPath: () => "/messages",
 
   decodeRequest,

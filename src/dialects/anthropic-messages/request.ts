@@ -236,7 +236,7 @@ function decodeTool(value: unknown, path: string): Tool {
 }
 
 function encodeTool(tool: Tool): JsonObject | undefined {
-  if (tool.type === "opaque") return tool.dialect === ID ? tool.value : undefined;
+  if (tool.type !== "function") return tool.type === "opaque" && tool.dialect === ID ? tool.value : undefined;
   return present({
     ...own(tool.extensions),
     name: tool.name,

@@ -1,4 +1,4 @@
-import type { Dialect, ModelInfo } from "../../core/dialect.ts";
+import { type Dialect, type ModelInfo, topLevelBounds } from "../../core/dialect.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { decodeError, encodeError } from "./errors.ts";
 import { ID } from "./id.ts";
@@ -32,9 +32,9 @@ export function openaiChatWith(style: ChatStyle): Dialect {
       ...["openai-organization", "openai-project", "openai-processing-ms", "openai-version", "openai-model"],
       ...["retry-after", "retry-after-ms", "x-should-retry"],
     ],
-    maxTokensFields: resolved.maxTokens === "max_tokens" ? fields.toReversed() : fields,
+    bounds: topLevelBounds(resolved.maxTokens === "max_tokens" ? fields.toReversed() : fields, "n"),
     chatPath: () => "/chat/completions",
-    decodeRequest,
+    decodeRequest: (body) => decodeRequest(body),
     encodeRequest: (request, model) => encodeRequest(request, model, resolved),
     decodeResponse: (body) => decodeResponse(body, resolved),
     encodeResponse,

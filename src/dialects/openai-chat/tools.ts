@@ -80,7 +80,7 @@ export function encodeTools(request: ChatRequest, style: ResolvedStyle): JsonObj
 }
 
 function encodeTool(tool: Tool, style: ResolvedStyle): JsonObject[] {
-  if (tool.type === "opaque") return tool.dialect === ID ? [tool.value] : [];
+  if (tool.type !== "function") return tool.type === "opaque" && tool.dialect === ID ? [tool.value] : [];
   const { name, description, parameters, strict } = tool;
   const bare = !style.parametersRequired && isEmptySchema(parameters);
   return [

@@ -1,6 +1,5 @@
 import type { LRUCache } from "lru-cache";
 import type { Demand } from "../../budget/demand.ts";
-import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { Target } from "../../core/provider.ts";
 
@@ -9,24 +8,10 @@ const SHARE_FLOOR = 8_192;
 
 /** Output tokens the caller asked for, per choice, and how many choices. @throws GatewayError `invalid_request` */
 export function outputOf(exchange: Exchange, target: Target, fallback: number): { asked: number; choices: number } {
-  const { body, dialect } = exchange;
-  let asked: number | undefined;
-  for (const field of dialect.maxTokensFields) {
-    const value = body.member(field);
-    if (value === undefined || value === null) continue;
-    if (!Number.isSafeInteger(value) || (value as number) < 0) throw wrong(field, "a whole number");
-    asked = Math.min(asked ?? Number.MAX_SAFE_INTEGER, value as number);
-  }
+  const { maxTokens, choices } = exchange.dialect.bounds.read(exchange.body);
   const { defaultMaxTokens, maxOutputTokens } = target.provider.capabilities(target.model);
-  const bound = Math.min(asked ?? defaultMaxTokens ?? fallback, maxOutputTokens ?? Number.MAX_SAFE_INTEGER);
-  const n = body.member("n") ?? 1;
-  if (!Number.isSafeInteger(n) || (n as number) < 1 || (n as number) > 128)
-    throw wrong("n", "a whole number from 1 to 128");
-  return { asked: bound, choices: n as number };
-}
-
-function wrong(field: string, expected: string): GatewayError {
-  return new GatewayError("invalid_request", `\`${field}\` must be ${expected}`, { param: field });
+  const asked = Math.min(maxTokens ?? defaultMaxTokens ?? fallback, maxOutputTokens ?? Number.MAX_SAFE_INTEGER);
+  return { asked, choices };
 }
 
 /**

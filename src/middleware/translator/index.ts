@@ -48,7 +48,6 @@ export function translator(given: TranslatorOptions = {}): Middleware {
 
   async function run(exchange: Exchange): Promise<Reply> {
     if (exchange.operation === "count-tokens") return countTokens(exchange);
-    const { provider } = exchange.target!;
     const stream = exchange.body.stream;
     const prepared = prepare(exchange, options.onUnsupported === "reject");
     const response = await send(exchange, prepared);
@@ -64,7 +63,7 @@ export function translator(given: TranslatorOptions = {}): Middleware {
     const reply = stream
       ? await answerStream(exchange, prepared, response, streamed)
       : await answerJson(exchange, prepared, response, streamed);
-    if (exchange.dialect.id === provider.dialect.id) Object.assign(reply.headers, returned(exchange, response));
+    if (exchange.dialect.id === exchange.upstreamDialect.id) Object.assign(reply.headers, returned(exchange, response));
     return reply;
   }
 
@@ -74,7 +73,8 @@ export function translator(given: TranslatorOptions = {}): Middleware {
 function prepare(exchange: Exchange, reject: boolean): Prepared {
   const { provider, model } = exchange.target!;
   const stream = exchange.body.stream;
-  const path = provider.dialect.chatPath(model, stream);
+  const upstream = exchange.upstreamDialect;
+  const path = upstream.chatPath(model, stream);
   if (passesThrough(exchange)) {
     const usage = stream ? usageToAskFor(exchange) : undefined;
     return {
@@ -86,8 +86,8 @@ function prepare(exchange: Exchange, reject: boolean): Prepared {
     };
   }
   const fitted = fit(exchange.request, {
-    capabilities: provider.capabilities(model),
-    dialect: provider.dialect.id,
+    capabilities: provider.capabilities(model, upstream.id),
+    dialect: upstream.id,
     provider: provider.type,
     grantedTokens: exchange.grantedTokens,
   });
@@ -104,7 +104,7 @@ function prepare(exchange: Exchange, reject: boolean): Prepared {
     );
   }
   return {
-    body: JSON.stringify(provider.dialect.encodeRequest(fitted.request, model)),
+    body: JSON.stringify(upstream.encodeRequest(fitted.request, model)),
     path,
     passThrough: false,
     hidesUsage: false,
@@ -120,9 +120,8 @@ function isLoss({ kind, reason }: Change): boolean {
 const NO_NAMES: ReadonlyMap<string, string> = new Map();
 
 /** Same dialect on both sides, and nothing in it that only we can read. */
-function passesThrough({ dialect, body, target }: Exchange): boolean {
-  const { provider } = target!;
-  if (!provider.passThrough || provider.dialect.id !== dialect.id) return false;
+function passesThrough({ dialect, upstreamDialect, body, target }: Exchange): boolean {
+  if (!target!.provider.passThrough || upstreamDialect.id !== dialect.id) return false;
   return !dialect.ownMarks.some((mark) => body.bytes.includes(mark));
 }
 
@@ -134,17 +133,15 @@ function usageToAskFor({ dialect, body, grantedTokens }: Exchange): string | und
 
 /** The caller's own bytes; only the model, and what a budget needs, are put in. */
 function splice(exchange: Exchange, usage: string | undefined): Uint8Array | string {
-  const { body, dialect, grantedTokens } = exchange;
-  const { model, provider } = exchange.target!;
+  const { body, dialect, upstreamDialect, grantedTokens } = exchange;
+  const { model } = exchange.target!;
   const values: Record<string, string> = {};
-  if (body.model !== model) values.model = JSON.stringify(model);
+  if (body.model !== model && !dialect.modelInPath) values.model = JSON.stringify(model);
   if (usage !== undefined) values[dialect.streamUsage!.member] = usage;
   if (grantedTokens !== undefined) {
-    const fields = dialect.maxTokensFields.filter((field) => typeof body.member(field) === "number");
-    const asked = fields.length === 0 ? undefined : Math.min(...fields.map((field) => body.member(field) as number));
+    const asked = dialect.bounds.read(body).maxTokens;
     if (asked === undefined || grantedTokens < asked) {
-      for (const field of fields.length === 0 ? [provider.dialect.maxTokensFields[0]!] : fields)
-        values[field] = String(grantedTokens);
+      Object.assign(values, upstreamDialect.bounds.write(body, grantedTokens));
       exchange.changes.push({
         field: "max_tokens",
         kind: asked === undefined ? "added" : "adjusted",
@@ -184,7 +181,7 @@ async function send(exchange: Exchange, prepared: Prepared): Promise<UpstreamRes
 
 function forwardedHeaders(exchange: Exchange): Record<string, string> {
   const headers: Record<string, string> = { accept: exchange.body.stream ? "text/event-stream" : "application/json" };
-  if (exchange.target!.provider.dialect.id !== exchange.dialect.id) return headers;
+  if (exchange.upstreamDialect.id !== exchange.dialect.id) return headers;
   for (const name of exchange.dialect.forwardHeaders) {
     const value = exchange.headers[name];
     if (value !== undefined) headers[name] = value;
@@ -195,6 +192,7 @@ function forwardedHeaders(exchange: Exchange): Record<string, string> {
 /** The upstream's error answer as ours, with its hints; a caller of the same dialect may be given it unmodified. */
 async function refused(exchange: Exchange, response: UpstreamResponse): Promise<GatewayError> {
   const { provider, providerName } = exchange.target!;
+  const dialect = exchange.upstreamDialect;
   const bytes = await readAll(response.body, MAX_ERROR_BYTES).catch(() => Buffer.alloc(0));
   const text = bytes.toString("utf8");
   let body: unknown = text;
@@ -203,10 +201,10 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
   } catch {
     // Text it is.
   }
-  const error = provider.dialect.decodeError(response.status, body);
+  const error = dialect.decodeError(response.status, body);
   const hint = retryAfter(response.headers, exchange.services.now());
   // Who is never passed through may speak the dialect and still have an error envelope of its own (Mistral has).
-  const same = provider.passThrough && provider.dialect.id === exchange.dialect.id && error.code !== "upstream_auth";
+  const same = provider.passThrough && dialect.id === exchange.dialect.id && error.code !== "upstream_auth";
   return new GatewayError(
     error.code,
     error.code === "upstream_auth" ? authMessage(providerName, response.status) : error.message,
@@ -220,10 +218,10 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
       // A broken server may have worked before it broke; a refusal costs nothing.
       billable: [500, 502, 504].includes(response.status),
       // Our own translation may be what was refused: then another target is worth a try.
-      ladder: provider.dialect.id !== exchange.dialect.id || !provider.passThrough ? "next" : undefined,
+      ladder: dialect.id !== exchange.dialect.id || !provider.passThrough ? "next" : undefined,
       ...(same && {
         upstream: {
-          dialect: provider.dialect.id,
+          dialect: dialect.id,
           status: response.status,
           body: bytes,
           headers: returned(exchange, response),
@@ -276,5 +274,6 @@ export function callerContext(exchange: Exchange): CallerContext {
     inputTokens: exchange.services.estimateInput(exchange),
     includeUsage: exchange.request.includeUsage ?? false,
     showThinking: exchange.request.reasoning?.show ?? true,
+    request: exchange.body,
   };
 }

@@ -25,7 +25,7 @@ export async function answerJson(
   });
   const value = streamed ? undefined : parse(bytes, meter);
   if (prepared.passThrough && isObject(value)) {
-    const { usage, model } = exchange.target!.provider.dialect.usageOf(value);
+    const { usage, model } = exchange.upstreamDialect.usageOf(value);
     if (usage) {
       meter.told(usage, model);
       meter.finish();
@@ -56,7 +56,7 @@ export function parse(bytes: Buffer, meter: Meter): unknown {
 
 export function decode(exchange: Exchange, value: unknown, meter: Meter): ChatResponse {
   try {
-    return exchange.target!.provider.dialect.decodeResponse(value);
+    return exchange.upstreamDialect.decodeResponse(value);
   } catch (error) {
     throw meter.broken(error as Error);
   }
@@ -65,7 +65,7 @@ export function decode(exchange: Exchange, value: unknown, meter: Meter): ChatRe
 /** Some servers stream whatever they are asked. */
 function collectStream(exchange: Exchange, bytes: Buffer, meter: Meter): ChatResponse {
   const collected = collector();
-  const decoder = exchange.target!.provider.dialect.streamDecoder();
+  const decoder = exchange.upstreamDialect.streamDecoder();
   const take = (events: ReturnType<typeof decoder.feed>) => {
     for (const event of events) {
       if (event.type === "error") throw meter.broken(event.error);

@@ -73,7 +73,7 @@ class Pump implements StreamSource {
     this.#exchange.onAbort(() => {
       if (this.#exchange.draining) this.#detach();
     });
-    const { dialect } = this.#exchange.target!.provider;
+    const dialect = this.#exchange.upstreamDialect;
     const decoder = dialect.streamDecoder();
     let frames: Frame[] = [];
     let failed: GatewayError | undefined;

@@ -11,9 +11,21 @@ export { JsonBody, type Reply, type StreamBody, type StreamSource } from "./core
 export type { Change, ChatRequest, ChatResponse, Message, Part, Tool } from "./core/request.ts";
 export type { Usage } from "./core/usage.ts";
 export type { JsonObject } from "./core/util.ts";
-export { type CallOptions, createGateway, type Gateway, type GatewayOptions } from "./gateway/create-gateway.ts";
+export {
+  type CallOptions,
+  createGateway,
+  type Gateway,
+  type GatewayOptions,
+  type TargetCapabilities,
+} from "./gateway/create-gateway.ts";
 export type { ChunkStream } from "./gateway/in-process.ts";
-export type { AnthropicEvent, AnthropicMessage, ChatCompletion, ChatCompletionChunk } from "./gateway/shapes.ts";
+export type {
+  AnthropicEvent,
+  AnthropicMessage,
+  ChatCompletion,
+  ChatCompletionChunk,
+  EmbeddingList,
+} from "./gateway/shapes.ts";
 export { toFetchHandler } from "./http/fetch-handler.ts";
 export { type NodeHandler, type NodeHandlerOptions, toNodeHandler } from "./http/node-handler.ts";
 export { type AuthOptions, auth, hashKey, type JwtOptions, type LookupResult } from "./middleware/auth/index.ts";

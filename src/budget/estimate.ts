@@ -13,7 +13,7 @@ const PER_MESSAGE = 8;
 export function estimateInput(exchange: Exchange): number {
   const { body } = exchange;
   const bytes = body.bytes;
-  if (bytes.length < 4_096 || !bytes.includes("base64")) return Math.ceil(bytes.length / BYTES_PER_TOKEN) + PER_MESSAGE;
+  if (bytes.length < 4_096 || exchange.operation === "embeddings" || !bytes.includes("base64")) return Math.ceil(bytes.length / BYTES_PER_TOKEN) + PER_MESSAGE;
   return estimateRequest(exchange.request);
 }
 

@@ -13,14 +13,14 @@ export class RequestBody {
   #json: JsonObject | undefined;
   #members: Members | undefined;
   #canonical: ChatRequest | undefined;
-  readonly #path: PathFacts;
+  readonly path: PathFacts;
   /** Estimate of the input, made once for whoever asks first. */
   estimatedTokens: number | undefined;
 
   constructor(content: { bytes: Buffer } | { json: JsonObject }, path: PathFacts = {}) {
     if ("bytes" in content) this.#bytes = content.bytes;
     else this.#json = content.json;
-    this.#path = path;
+    this.path = path;
   }
 
   /** As sent; made from the object for in-process callers. */
@@ -68,7 +68,7 @@ export class RequestBody {
   }
 
   get model(): string {
-    if (this.#path.model !== undefined) return this.#path.model;
+    if (this.path.model !== undefined) return this.path.model;
     const model = this.member("model");
     if (typeof model !== "string" || model === "") {
       throw new GatewayError("invalid_request", "`model` is required and must be a string", { param: "model" });
@@ -79,7 +79,7 @@ export class RequestBody {
   }
 
   get stream(): boolean {
-    if (this.#path.stream !== undefined) return this.#path.stream;
+    if (this.path.stream !== undefined) return this.path.stream;
     const stream = this.member("stream");
     if (stream !== undefined && stream !== null && typeof stream !== "boolean") {
       throw new GatewayError("invalid_request", "`stream` must be a boolean", { param: "stream" });
@@ -91,8 +91,8 @@ export class RequestBody {
     if (!this.#canonical) {
       this.#canonical =
         operation === "count-tokens" && dialect.countTokens
-          ? dialect.countTokens.decodeRequest(this.json, this.#path)
-          : dialect.decodeRequest(this.json, this.#path);
+          ? dialect.countTokens.decodeRequest(this.json, this.path)
+          : dialect.decodeRequest(this.json, this.path);
     }
     return this.#canonical;
   }

@@ -3,7 +3,7 @@ import type { Dialect, Operation } from "./dialect.ts";
 import { GatewayError, type GatewayErrorOptions } from "./errors.ts";
 import type { Target } from "./provider.ts";
 import type { Reply } from "./reply.ts";
-import type { Change, ChatRequest } from "./request.ts";
+import type { Change, ChatRequest, Reasoning } from "./request.ts";
 import type { Usage } from "./usage.ts";
 
 /** Who asks. Budgets, rules and the log see it. */
@@ -99,6 +99,8 @@ export class Exchange {
   /** Present after the router. */
   target: Target | undefined;
   #upstreamDialect: Dialect | undefined;
+  /** What the route prescribes instead of the caller's own wish. */
+  reasoning: Reasoning | undefined;
   /** Output tokens that the budget granted; sent upstream as the bound. */
   grantedTokens: number | undefined;
   /** Changes made for this attempt. */
@@ -135,6 +137,7 @@ export class Exchange {
     this.attempts = parent ? parent.attempts : [];
     this.responseHeaders = parent ? parent.responseHeaders : {};
     this.attempt = parent ? ++parent.#forks : 0;
+    this.reasoning = parent?.reasoning;
     if (parent) parent.onAbort((reason) => this.abort(reason));
   }
 
@@ -164,6 +167,11 @@ export class Exchange {
     const { provider, model } = this.target!;
     this.#upstreamDialect ??= provider.dialectFor(this.dialect, model, () => this.request);
     return this.#upstreamDialect;
+  }
+
+  /** Decides on a dialect of the target other than the one it would be asked in by default. */
+  speak(dialect: Dialect): void {
+    this.#upstreamDialect = dialect;
   }
 
   /** An attempt at one target. */

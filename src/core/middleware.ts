@@ -1,6 +1,6 @@
 import type { ModelInfo } from "./dialect.ts";
 import type { Exchange, Identity } from "./exchange.ts";
-import type { Provider, Target } from "./provider.ts";
+import type { Lesson, Provider, Target } from "./provider.ts";
 import type { Reply } from "./reply.ts";
 
 /** Hands the exchange down. May be called again: the router calls it once per attempt. */
@@ -32,6 +32,8 @@ export interface Middleware {
   readonly identify?: (headers: Exchange["headers"]) => Promise<Identity>;
   /** Rejects while it cannot do its work: its store is away. For readiness probes. */
   readonly ready?: () => Promise<void>;
+  /** What refusals taught of a target, in one dialect. */
+  readonly learned?: (target: Target, dialect: string) => readonly Lesson[];
   /** Targets it may send to. */
   readonly targets?: () => readonly Target[];
   /** Models that callers may ask for because of it. */
@@ -42,7 +44,7 @@ export interface Middleware {
 export function defineMiddleware(
   facts: Pick<
     Middleware,
-    "id" | "needs" | "provides" | "setup" | "close" | "models" | "identify" | "ready" | "targets"
+    "id" | "needs" | "provides" | "setup" | "close" | "models" | "identify" | "ready" | "targets" | "learned"
   >,
   run: (exchange: Exchange, next: Next) => Promise<Reply>,
 ): Middleware {

@@ -117,8 +117,11 @@ export interface Capabilities {
   schemas?: SchemaRules;
   /** Tools that take free text. @default false */
   customTools?: boolean;
-  /** The model can search the web by itself. @default false */
-  webSearch?: boolean;
+  /**
+   * The model can search the web by itself; `true`: with every wish. Absent: a tool of the target's own dialect goes
+   * out as it came, any other is dropped.
+   */
+  webSearch?: boolean | WebSearchSupport;
   /** Ids that do not match become `length` characters of base62, the same for the same id. */
   toolCallId?: { pattern: RegExp; length: number };
   toolName?: { pattern: RegExp; maxLength: number };
@@ -150,21 +153,41 @@ export interface Capabilities {
 
 /** What a target takes of JSON Schema. What it does not take is moved into the description, and reported. */
 export interface SchemaRules {
-  /** For output schemas and strict tools only; `all`: for every schema. @default "strict" */
-  of?: "strict" | "all";
+  /**
+   * Which schemas they hold for. `strict`: of strict tools and strict outputs; one that cannot be adapted goes out as
+   * not strict. `output`: of strict tools and every output; an output that cannot be adapted becomes an instruction.
+   * `all`: of every tool and output. @default "output"
+   */
+  of?: "strict" | "output" | "all";
   /** Keywords that are accepted; absent: all but `refused`. */
   accepted?: readonly string[];
   refused?: readonly string[];
+  /** Keywords that are accepted with some values only. */
+  values?: Readonly<Record<string, (value: unknown) => boolean>>;
   /** Objects must say `additionalProperties: false`. */
   closedObjects?: boolean;
   /** Every property must be in `required`; optional ones become nullable. */
   allRequired?: boolean;
+  /** The whole must be an object. */
+  objectRoot?: boolean;
+  /** Nothing may stand beside a `$ref`. */
+  bareRefs?: boolean;
   /** `const` becomes an `enum` of one. */
   constAsEnum?: boolean;
   /** Values of `format` that are accepted; absent: all. */
   formats?: readonly string[];
   /** A schema may refer to itself. @default true */
   recursive?: boolean;
+  /** Most strict tools of a request, and of all its strict schemas together: optional properties and unions. */
+  most?: { strictTools: number; optional: number; unions: number };
+}
+
+/** How a target searches the web. */
+export interface WebSearchSupport {
+  /** The tool as it is written there, where the dialect has several forms. */
+  as?: Record<string, unknown>;
+  /** Wishes that it takes; the others are dropped. */
+  takes: readonly ("allowedDomains" | "blockedDomains" | "userLocation" | "maxUses")[];
 }
 
 export interface CapabilityRow extends Capabilities {
@@ -172,6 +195,25 @@ export interface CapabilityRow extends Capabilities {
   match: RegExp;
   /** Holds in one dialect only, where the provider speaks several. */
   dialect?: string;
+}
+
+/** What is done to a member that an upstream refused. Exactly one of them. */
+export interface Remedy {
+  drop?: true;
+  /** The values it takes; others become the nearest of them, or go. */
+  accepted?: readonly string[];
+  max?: number;
+  min?: number;
+  /** The name it goes by here. */
+  rename?: string;
+}
+
+/** What one refusal taught of a target. */
+export interface Lesson extends Remedy {
+  /** Path in the request as it goes out; `*` is every item of an array: `messages.*.name`. */
+  path: string;
+  /** Epoch ms at which it is forgotten. */
+  until?: number;
 }
 
 /** Price per million tokens in US dollars; `"free"` for self-hosted. */

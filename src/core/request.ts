@@ -180,10 +180,12 @@ export interface WebSearchTool {
   native: { dialect: string; value: JsonObject };
 }
 
-/** Another tool that the provider runs, as it came. */
+/** Another tool that only one dialect knows, as it came. */
 export interface OpaqueTool {
   type: "opaque";
   dialect: string;
+  /** The caller executes it and not the provider, so that it cannot be left out unseen. */
+  client?: boolean;
   /** The wire type: `code_execution_20250825`, `file_search`, … */
   kind: string;
   name?: string;

@@ -6,7 +6,7 @@ import type { Dialect, ModelInfo, Operation } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
 import { Exchange, type GatewayServices, type Identity } from "../core/exchange.ts";
 import { compose, type Middleware } from "../core/middleware.ts";
-import type { Provider } from "../core/provider.ts";
+import type { Capabilities, Lesson, Provider } from "../core/provider.ts";
 import type { Reply } from "../core/reply.ts";
 import { isObject, type JsonObject } from "../core/util.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
@@ -22,6 +22,7 @@ import type {
   AnthropicMessage,
   ChatCompletion,
   ChatCompletionChunk,
+  EmbeddingList,
   StreamingShape,
   WholeShape,
 } from "./shapes.ts";
@@ -57,6 +58,16 @@ export interface GatewayOptions {
   now?: () => number;
 }
 
+/** What a target takes of the requests that callers make. */
+export interface TargetCapabilities extends Capabilities {
+  /** Type of the provider. */
+  provider: string;
+  model: string;
+  dialect: string;
+  /** What its refusals taught, until when. */
+  learned: readonly Lesson[];
+}
+
 export interface CallOptions {
   /** Whom budgets and rules see. In process the caller is trusted. */
   as?: Identity;
@@ -87,6 +98,10 @@ export interface Gateway {
   /** Anthropic Messages shapes, whatever the provider is. @throws GatewayError */
   messages<T = AnthropicEvent>(request: StreamingShape, options?: CallOptions): Promise<ChunkStream<T>>;
   messages<T = AnthropicMessage>(request: WholeShape, options?: CallOptions): Promise<T>;
+  /** OpenAI's embeddings shapes, whatever the provider is. @throws GatewayError */
+  embeddings<T = EmbeddingList>(request: WholeShape, options?: CallOptions): Promise<T>;
+  /** What a target takes, by the data and by what its refusals taught. @param dialect id; default its main one */
+  capabilities(target: string, dialect?: string): TargetCapabilities;
   /** The same door for web-standard servers. */
   fetch(request: Request): Promise<Response>;
   /** Rejects while the gateway is shutting down or a store cannot be reached. @throws GatewayError */
@@ -197,10 +212,11 @@ export function createGateway(given: GatewayOptions): Gateway {
     }
   }
 
-  async function call(dialect: Dialect, json: unknown, { as, key, signal, timeoutMs, headers }: CallOptions = {}) {
+  async function call(dialect: Dialect, operation: Operation, json: unknown, given: CallOptions = {}) {
+    const { as, key, signal, timeoutMs, headers } = given;
     const { exchange, reply } = handle({
       dialect,
-      operation: "chat",
+      operation,
       body: bodyOf(json),
       headers: { ...headers, ...(key !== undefined && { authorization: `Bearer ${key}` }) },
       trusted: key === undefined,
@@ -239,9 +255,21 @@ export function createGateway(given: GatewayOptions): Gateway {
 
   const gateway: Gateway = {
     completion: ((request: JsonObject, options?: CallOptions) =>
-      call(openaiChat, request, options)) as Gateway["completion"],
+      call(openaiChat, "chat", request, options)) as Gateway["completion"],
     messages: ((request: JsonObject, options?: CallOptions) =>
-      call(anthropicMessages, request, options)) as Gateway["messages"],
+      call(anthropicMessages, "chat", request, options)) as Gateway["messages"],
+    embeddings: ((request: JsonObject, options?: CallOptions) =>
+      call(openaiChat, "embeddings", request, options)) as Gateway["embeddings"],
+    capabilities(name, dialect) {
+      const slash = name.indexOf("/");
+      const providerName = name.slice(0, slash);
+      const model = name.slice(slash + 1);
+      const provider = providers.get(providerName);
+      if (!provider) throw new TypeError(`gateway.capabilities: "${name}" is not a known provider/model`);
+      const spoken = dialect ?? provider.dialect.id;
+      const learned = stack.flatMap((each) => each.learned?.({ providerName, provider, model }, spoken) ?? []);
+      return { ...provider.capabilities(model, spoken), provider: provider.type, model, dialect: spoken, learned };
+    },
     async fetch(request) {
       fetchHandler ??= (await import("../http/fetch-handler.ts")).toFetchHandler(gateway);
       return fetchHandler(request);

@@ -100,3 +100,11 @@ export interface AnthropicEvent {
   delta?: { type?: string; text?: string; thinking?: string; partial_json?: string; stop_reason?: string | null };
   usage?: AnthropicMessage["usage"];
 }
+
+/** OpenAI embeddings; base64 instead of numbers where the request says so. */
+export interface EmbeddingList {
+  object: "list";
+  data: { object: "embedding"; index: number; embedding: number[] }[];
+  model: string;
+  usage: { prompt_tokens: number; total_tokens: number };
+}

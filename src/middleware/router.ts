@@ -7,6 +7,7 @@ import { anyGlob } from "../core/glob.ts";
 import { defineMiddleware, type GatewayPlan, type Middleware, type Next } from "../core/middleware.ts";
 import { type ProviderOperation, type Target, targetName } from "../core/provider.ts";
 import type { Reply } from "../core/reply.ts";
+import { EFFORTS, type Effort, type Reasoning } from "../core/request.ts";
 
 const names = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
 
@@ -22,6 +23,10 @@ export const routerOptions = z.strictObject({
         to: z
           .union([z.string(), z.array(z.string()).min(1)])
           .describe("`provider/model`, or an ordered list of them; `provider/*` keeps the model's name."),
+        reasoning: z
+          .enum(["caller", "off", ...EFFORTS])
+          .default("caller")
+          .describe("How much the models think: as the caller asks, not at all, or always at one level."),
       }),
     )
     .default([])
@@ -37,6 +42,10 @@ export const routerOptions = z.strictObject({
     .min(0)
     .default(2_000)
     .describe("A longer `Retry-After` of an upstream is left to the caller."),
+  retired: z
+    .enum(["successor", "refuse"])
+    .default("successor")
+    .describe("A model that its provider has retired is answered by its successor, loudly, or refused."),
 });
 
 export type RouterOptions = z.input<typeof routerOptions>;
@@ -44,6 +53,7 @@ export type RouterOptions = z.input<typeof routerOptions>;
 interface Rule {
   matches(exchange: Exchange): boolean;
   to: readonly { provider: string; model: string }[];
+  reasoning?: Reasoning;
 }
 
 /** A request the caller must change; another target would refuse it too. */
@@ -69,9 +79,8 @@ export function router(given: RouterOptions = {}): Middleware {
   const rules = options.rules.map((rule, index) => compileRule(rule, index));
   let plan: GatewayPlan | undefined;
 
-  function candidates(exchange: Exchange): Target[] {
+  function candidates(exchange: Exchange, rule: Rule | undefined): Target[] {
     const providers = plan!.providers;
-    const rule = rules.find((each) => each.matches(exchange));
     const model = exchange.model;
     let list = rule?.to;
     if (!list) {
@@ -92,7 +101,9 @@ export function router(given: RouterOptions = {}): Middleware {
   }
 
   async function run(exchange: Exchange, next: Next): Promise<Reply> {
-    const targets = candidates(exchange);
+    const rule = rules.find((each) => each.matches(exchange));
+    const targets = candidates(exchange, rule);
+    exchange.reasoning = rule?.reasoning;
     const failures: { target: Target; error: GatewayError }[] = [];
     for (const [index, target] of targets.entries()) {
       const last = index === targets.length - 1;
@@ -149,7 +160,7 @@ export function router(given: RouterOptions = {}): Middleware {
   }
 
   async function attempt(exchange: Exchange, asked: Target, next: Next): Promise<Reply> {
-    const target = successor(asked);
+    const target = successor(asked, options.retired);
     const child = exchange.fork(target);
     if (target !== asked) {
       child.changes.push({ field: "model", kind: "adjusted", from: asked.model, to: target.model, reason: "retired" });
@@ -200,6 +211,7 @@ function compileRule(rule: z.output<typeof routerOptions>["rules"][number], inde
   add(tag, (exchange) => exchange.identity.tags ?? []);
   return {
     matches: (exchange) => checks.every((check) => check(exchange)),
+    ...(rule.reasoning !== "caller" && { reasoning: prescribed(rule.reasoning) }),
     to: [rule.to].flat().map((to, place) => {
       const slash = to.indexOf("/");
       if (slash < 1 || slash === to.length - 1) {
@@ -209,6 +221,9 @@ function compileRule(rule: z.output<typeof routerOptions>["rules"][number], inde
     }),
   };
 }
+
+const prescribed = (level: "off" | Effort): Reasoning =>
+  level === "off" ? { mode: "off" } : { mode: "on", effort: level };
 
 /** `x/*` keeps the model's name, also where it was asked for as `x/name`. */
 function own(model: string, provider: string): string {
@@ -229,12 +244,23 @@ function checkRule(rule: Rule, index: number, plan: GatewayPlan): void {
   }
 }
 
-/** Retired models are answered by their successors. A chain is followed; data cannot make it endless. */
-function successor(target: Target): Target {
+/**
+ * Retired models are answered by their successors. A chain is followed; data cannot make it endless.
+ * @throws GatewayError `model_not_found` where retired models are to be refused
+ */
+function successor(target: Target, policy: "successor" | "refuse"): Target {
   let model = target.model;
   for (let hop = 0; hop < 5; hop++) {
-    const next = target.provider.capabilities(model).successor;
+    const { successor: next, retired } = target.provider.capabilities(model);
     if (!next) break;
+    if (policy === "refuse") {
+      const since = retired ? ` on ${retired}` : "";
+      throw new GatewayError("model_not_found", `${targetName(target)} was retired${since}; its successor is ${next}`, {
+        param: "model",
+        provider: target.providerName,
+        ladder: "next",
+      });
+    }
     model = next;
   }
   return model === target.model ? target : { ...target, model };
@@ -242,12 +268,17 @@ function successor(target: Target): Target {
 
 function checkOperation(exchange: Exchange, { provider, providerName }: Target): void {
   // Counting has an answer of our own where the provider has none.
-  if (exchange.operation !== "chat") return;
-  const operation: ProviderOperation = exchange.body.stream ? "chat.stream" : "chat";
+  if (exchange.operation === "count-tokens") return;
+  const operation = operationOf(exchange);
   if (provider.operations.has(operation)) return;
   throw new GatewayError("no_target", `Provider "${providerName}" is not allowed to be asked for ${operation}`, {
     provider: providerName,
   });
+}
+
+function operationOf({ operation, body }: Exchange): ProviderOperation {
+  if (operation === "embeddings") return operation;
+  return body.stream ? "chat.stream" : "chat";
 }
 
 /** What callers may ask for by these rules: literal names, and known models that a pattern covers. */

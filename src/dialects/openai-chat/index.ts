@@ -1,5 +1,6 @@
 import { type Dialect, type ModelInfo, topLevelBounds } from "../../core/dialect.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
+import { embeddingsWith } from "./embeddings.ts";
 import { decodeError, encodeError } from "./errors.ts";
 import { ID } from "./id.ts";
 import { decodeRequest, encodeRequest } from "./request.ts";
@@ -20,6 +21,7 @@ export function openaiChatWith(style: ChatStyle): Dialect {
     prefix: "/openai",
     routes: [
       { method: "POST", path: "/v1/chat/completions", operation: "chat" },
+      { method: "POST", path: "/v1/embeddings", operation: "embeddings" },
       { method: "GET", path: "/v1/models", operation: "models" },
       { method: "GET", path: "/v1/models/{model}", operation: "models" },
     ],
@@ -58,6 +60,7 @@ export function openaiChatWith(style: ChatStyle): Dialect {
     decodeError,
     encodeError,
     encodeModels,
+    embeddings: embeddingsWith(resolved),
   };
 }
 

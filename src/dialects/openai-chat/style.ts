@@ -51,6 +51,8 @@ export interface ChatStyle {
   extraBody?: (request: ChatRequest, model: string) => JsonObject;
   /** @default `reasoning_effort`: `none` when off, otherwise the effort if one is set */
   reasoning?: (reasoning: Reasoning | undefined, model: string) => JsonObject;
+  /** Embeddings: field of the vectors' length. @default "dimensions" */
+  dimensionsField?: string;
   /** Origin of the signature that marks this provider's thinking. Without it only real signatures are kept. */
   originType?: string;
 }
@@ -78,6 +80,7 @@ export function resolveStyle(style: ChatStyle): ResolvedStyle {
     emptyToolResult: "",
     parametersRequired: false,
     restoreExtensions: true,
+    dimensionsField: "dimensions",
     extraBody: () => ({}),
     reasoning: effortField,
     ...style,

@@ -79,7 +79,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 
   async function attempt(exchange: Exchange, next: Next): Promise<Reply> {
     // Models are listed and tokens counted for nothing.
-    if (exchange.operation !== "chat") return next(exchange);
+    if (exchange.operation !== "chat" && exchange.operation !== "embeddings") return next(exchange);
     const target = exchange.target!;
     const covering = limits.filter((limit) => limit.covers(exchange.identity, target));
     if (covering.length === 0) return next(exchange);

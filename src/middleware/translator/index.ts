@@ -1,15 +1,19 @@
 import { z } from "zod";
 import { fit } from "../../capabilities/fit/index.ts";
+import { applyLessons, lessonBook } from "../../capabilities/learn/lessons.ts";
+import { readRefusal } from "../../capabilities/learn/refusal.ts";
 import type { CallerContext } from "../../core/dialect.ts";
-import { GatewayError } from "../../core/errors.ts";
+import { GatewayError, isGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import { defineMiddleware, type Middleware } from "../../core/middleware.ts";
-import type { UpstreamCall, UpstreamResponse } from "../../core/provider.ts";
+import { type Lesson, type Target, targetName, type UpstreamCall, type UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import type { Reply } from "../../core/reply.ts";
-import type { Change } from "../../core/request.ts";
+import type { Change, ChatRequest, Reasoning } from "../../core/request.ts";
+import type { JsonObject } from "../../core/util.ts";
 import { captureBody, captureRequest } from "./capture.ts";
 import { countTokens } from "./count-tokens.ts";
+import { embed } from "./embed.ts";
 import { answerJson } from "./json.ts";
 import { answerStream } from "./stream.ts";
 
@@ -18,9 +22,17 @@ export const translatorOptions = z.strictObject({
     .enum(["fit", "reject"])
     .default("fit")
     .describe("What the target cannot do is fitted and reported, or refused with a 400."),
+  learn: z
+    .boolean()
+    .default(true)
+    .describe("A field that an upstream refuses is fitted, tried again once, and remembered for that target."),
+  learnForMs: z.int().positive().default(3_600_000).describe("How long such a refusal is remembered."),
 });
 
 export type TranslatorOptions = z.input<typeof translatorOptions>;
+
+/** Fields that one request may lose to refusals before it counts as refused. */
+const MAX_LESSONS = 3;
 
 /** Error answers are small; what is longer is somebody's web page. */
 const MAX_ERROR_BYTES = 256 * 1024;
@@ -28,6 +40,9 @@ const MAX_ERROR_BYTES = 256 * 1024;
 /** One attempt in the form in which it goes out. */
 export interface Prepared {
   body: Uint8Array | string;
+  /** The same as an object, where it was written for this target. */
+  json?: JsonObject;
+  changes: readonly Change[];
   path: string;
   /** Same dialect, nothing changed: bytes go through both ways. */
   passThrough: boolean;
@@ -45,12 +60,14 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   const parsed = translatorOptions.safeParse(given);
   if (!parsed.success) throw new TypeError(`translator: ${z.prettifyError(parsed.error)}`);
   const options = parsed.data;
+  const strict = options.onUnsupported === "reject";
+  let book = lessonBook(options.learnForMs, Date.now);
 
   async function run(exchange: Exchange): Promise<Reply> {
     if (exchange.operation === "count-tokens") return countTokens(exchange);
+    if (exchange.operation === "embeddings") return embed(exchange);
     const stream = exchange.body.stream;
-    const prepared = prepare(exchange, options.onUnsupported === "reject");
-    const response = await send(exchange, prepared);
+    const { prepared, response } = await ask(exchange);
     const type = response.headers["content-type"] ?? "";
     const streamed = type.includes("text/event-stream");
     if (!streamed && !type.includes("json")) {
@@ -67,33 +84,100 @@ export function translator(given: TranslatorOptions = {}): Middleware {
     return reply;
   }
 
-  return defineMiddleware({ id: "translator", needs: ["target"] }, run);
+  /** Sends the request; a refusal that names a field is answered by a try without it. */
+  async function ask(exchange: Exchange): Promise<{ prepared: Prepared; response: UpstreamResponse }> {
+    const key = lessonKey(exchange.target!, exchange.upstreamDialect.id);
+    const learned: Lesson[] = [];
+    for (;;) {
+      const prepared = prepare(exchange, strict, [...book.of(key), ...learned], learned.length > 0);
+      try {
+        const response = await send(exchange, prepared);
+        exchange.changes.push(...prepared.changes);
+        if (learned.length > 0) remember(exchange, key, learned);
+        return { prepared, response };
+      } catch (error) {
+        const lessons = options.learn && learned.length < MAX_LESSONS ? lessonsOf(error, exchange, prepared) : [];
+        const fresh = lessons.filter(({ path }) => learned.every((known) => known.path !== path));
+        if (fresh.length === 0) {
+          exchange.changes.push(...prepared.changes);
+          throw error;
+        }
+        learned.push(...fresh);
+      }
+    }
+  }
+
+  /** Only what helped is worth remembering. */
+  function remember(exchange: Exchange, key: string, lessons: readonly Lesson[]): void {
+    book.add(key, lessons);
+    for (const lesson of lessons) exchange.note({ event: "learned", target: targetName(exchange.target!), ...lesson });
+  }
+
+  return defineMiddleware(
+    {
+      id: "translator",
+      needs: ["target"],
+      setup: ({ now }) => {
+        book = lessonBook(options.learnForMs, now);
+      },
+      learned: (target, dialect) => book.of(lessonKey(target, dialect)),
+    },
+    run,
+  );
 }
 
-function prepare(exchange: Exchange, reject: boolean): Prepared {
+/** Whether the caller's own bytes hold what the target was seen to refuse. */
+const speaksOf = ({ path }: Lesson, { body }: Exchange) => body.member(path.split(".")[0]!) !== undefined;
+
+const lessonKey = (target: Target, dialect: string) => `${targetName(target)} ${dialect}`;
+
+/** What a refusal teaches; nothing where it is no refusal of a field, or the caller's own bytes were refused. */
+function lessonsOf(error: unknown, exchange: Exchange, prepared: Prepared): readonly Lesson[] {
+  if (!isGatewayError(error) || error.code !== "invalid_request" || !(error.cause instanceof Refusal)) return [];
+  // Who chose the model himself and speaks its dialect is told by the upstream, in its words.
+  if (!prepared.json && exchange.body.model === exchange.target!.model) return [];
+  return readRefusal(error.cause.answer, error.message, error.param, prepared.json ?? exchange.body.json);
+}
+
+/** An upstream's refusal as it came. */
+class Refusal {
+  readonly answer: unknown;
+  constructor(answer: unknown) {
+    this.answer = answer;
+  }
+}
+
+/** @param fitted also where it could pass through: the caller's own bytes were refused */
+function prepare(exchange: Exchange, reject: boolean, lessons: readonly Lesson[], fitted = false): Prepared {
   const { provider, model } = exchange.target!;
   const stream = exchange.body.stream;
   const upstream = exchange.upstreamDialect;
   const path = upstream.chatPath(model, stream);
-  if (passesThrough(exchange)) {
+  if (!fitted && passesThrough(exchange) && !lessons.some((lesson) => speaksOf(lesson, exchange))) {
+    const changes: Change[] = [];
     const usage = stream ? usageToAskFor(exchange) : undefined;
     return {
-      body: splice(exchange, usage),
+      body: splice(exchange, usage, changes),
+      changes,
       path,
       passThrough: true,
       hidesUsage: usage !== undefined,
       toolNames: NO_NAMES,
     };
   }
-  const fitted = fit(exchange.request, {
+  const { request, changes, toolNames } = fit(asked(exchange), {
     capabilities: provider.capabilities(model, upstream.id),
     dialect: upstream.id,
     provider: provider.type,
     grantedTokens: exchange.grantedTokens,
   });
-  exchange.changes.push(...fitted.changes);
-  const lost = reject ? fitted.changes.find(isLoss) : undefined;
+  const { reasoning } = exchange;
+  if (reasoning)
+    changes.unshift({ field: "reasoning", kind: "adjusted", ...told(exchange, reasoning), reason: "rule" });
+  const json = applyLessons(upstream.encodeRequest(request, model), lessons, changes);
+  const lost = reject ? changes.find(isLoss) : undefined;
   if (lost) {
+    exchange.changes.push(...changes);
     throw exchange.upstreamError(
       "unsupported",
       `${exchange.target!.providerName}/${model} cannot do what \`${lost.field}\` asks for`,
@@ -103,25 +187,31 @@ function prepare(exchange: Exchange, reject: boolean): Prepared {
       },
     );
   }
-  return {
-    body: JSON.stringify(upstream.encodeRequest(fitted.request, model)),
-    path,
-    passThrough: false,
-    hidesUsage: false,
-    toolNames: fitted.toolNames,
-  };
+  return { body: JSON.stringify(json), json, changes, path, passThrough: false, hidesUsage: false, toolNames };
 }
 
-/** The caller asked for something and does not get it; a bound that a budget set is no such thing. */
+/** The caller's request, with the reasoning that the route prescribes. */
+function asked({ request, reasoning }: Exchange): ChatRequest {
+  return reasoning ? { ...request, reasoning: { ...reasoning, ...showing(request.reasoning) } } : request;
+}
+
+const showing = (reasoning: Reasoning | undefined) => (reasoning?.show === undefined ? {} : { show: reasoning.show });
+
+function told({ request }: Exchange, to: Reasoning): Pick<Change, "from" | "to"> {
+  const name = ({ mode, effort }: Reasoning) => effort ?? mode;
+  return { from: request.reasoning ? name(request.reasoning) : "default", to: name(to) };
+}
+
+/** The caller asked for something and does not get it; what a budget or a rule decided is no such thing. */
 function isLoss({ kind, reason }: Change): boolean {
-  return (kind === "dropped" || kind === "adjusted") && reason !== "budget";
+  return (kind === "dropped" || kind === "adjusted") && reason !== "budget" && reason !== "rule";
 }
 
 const NO_NAMES: ReadonlyMap<string, string> = new Map();
 
 /** Same dialect on both sides, and nothing in it that only we can read. */
-function passesThrough({ dialect, upstreamDialect, body, target }: Exchange): boolean {
-  if (!target!.provider.passThrough || upstreamDialect.id !== dialect.id) return false;
+function passesThrough({ dialect, upstreamDialect, body, target, reasoning }: Exchange): boolean {
+  if (reasoning || !target!.provider.passThrough || upstreamDialect.id !== dialect.id) return false;
   return !dialect.ownMarks.some((mark) => body.bytes.includes(mark));
 }
 
@@ -132,7 +222,7 @@ function usageToAskFor({ dialect, body, grantedTokens }: Exchange): string | und
 }
 
 /** The caller's own bytes; only the model, and what a budget needs, are put in. */
-function splice(exchange: Exchange, usage: string | undefined): Uint8Array | string {
+function splice(exchange: Exchange, usage: string | undefined, changes: Change[]): Uint8Array | string {
   const { body, dialect, upstreamDialect, grantedTokens } = exchange;
   const { model } = exchange.target!;
   const values: Record<string, string> = {};
@@ -142,7 +232,7 @@ function splice(exchange: Exchange, usage: string | undefined): Uint8Array | str
     const asked = dialect.bounds.read(body).maxTokens;
     if (asked === undefined || grantedTokens < asked) {
       Object.assign(values, upstreamDialect.bounds.write(body, grantedTokens));
-      exchange.changes.push({
+      changes.push({
         field: "max_tokens",
         kind: asked === undefined ? "added" : "adjusted",
         ...(asked !== undefined && { from: asked }),
@@ -154,7 +244,7 @@ function splice(exchange: Exchange, usage: string | undefined): Uint8Array | str
   return Object.keys(values).length === 0 ? body.bytes : body.splice(values);
 }
 
-async function send(exchange: Exchange, prepared: Prepared): Promise<UpstreamResponse> {
+export async function send(exchange: Exchange, prepared: Pick<Prepared, "path" | "body">): Promise<UpstreamResponse> {
   const { provider } = exchange.target!;
   const call: UpstreamCall = {
     method: "POST",
@@ -229,7 +319,7 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
         },
       }),
       details: error.details,
-      cause: error,
+      cause: new Refusal(body),
     },
   );
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { capabilityTable } from "../capabilities/resolve.ts";
+import { type CapabilityOverride, capabilityOverride, rowsOf } from "../capabilities/row.ts";
 import type { Dialect } from "../core/dialect.ts";
 import {
   type Capabilities,
@@ -54,15 +55,16 @@ export const providerOptions = z.strictObject({
     .optional(),
   capture: z.boolean().optional().describe("Log raw requests and answers of this provider."),
   models: z.array(z.string()).optional().describe("Model names shown to callers."),
+  capabilities: z.array(capabilityOverride).optional(),
 });
 
 export type ProviderFileOptions = z.infer<typeof providerOptions>;
 
-export interface ProviderOptions extends ProviderFileOptions {
+export interface ProviderOptions extends Omit<ProviderFileOptions, "capabilities"> {
   /** Any `fetch` instead of undici: for edge runtimes and tests. */
   fetch?: typeof fetch;
   /** Facts that override the built-in ones; later rows win. */
-  capabilities?: readonly CapabilityRow[];
+  capabilities?: readonly (CapabilityRow | CapabilityOverride)[];
 }
 
 /** Writes the key into a header. */
@@ -123,8 +125,9 @@ export type ProviderFactory = ((options?: ProviderOptions) => Provider) & { read
  */
 export function defineProvider(spec: ProviderSpec): ProviderFactory {
   const factory = (given: ProviderOptions = {}): Provider => {
-    const { fetch: fetcher, capabilities: extraRows, ...rest } = given;
-    const parsed = providerOptions.safeParse(dropUndefined(rest));
+    const { fetch: fetcher, capabilities: extra = [], ...rest } = given;
+    const fromFile = extra.filter((row): row is CapabilityOverride => typeof row.match === "string");
+    const parsed = providerOptions.safeParse(dropUndefined({ ...rest, capabilities: fromFile }));
     if (!parsed.success) throw new TypeError(`${spec.type}: ${z.prettifyError(parsed.error)}`);
     const options = parsed.data;
     const baseURL = options.baseURL ?? spec.baseURL;
@@ -147,7 +150,12 @@ export function defineProvider(spec: ProviderSpec): ProviderFactory {
         : undiciTransport(baseURL, options.timeouts, options.pool);
     const dialects = [spec.dialect, ...(spec.otherDialects ?? [])];
     const sameAsCaller = (caller: Dialect) => dialects.find(({ id }) => id === caller.id) ?? spec.dialect;
-    const table = capabilityTable([...(spec.capabilities ?? []), ...(extraRows ?? [])]);
+    const table = capabilityTable([
+      ...(spec.capabilities ?? []),
+      ...extra.flatMap((row) =>
+        typeof row.match === "string" ? rowsOf([row as CapabilityOverride]) : [row as CapabilityRow],
+      ),
+    ]);
     return {
       type: spec.type,
       dialect: spec.dialect,

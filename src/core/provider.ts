@@ -237,8 +237,8 @@ export interface Provider {
   readonly baseURL: string;
   /** Whether a request of the same dialect may go through byte for byte. */
   readonly passThrough: boolean;
-  /** Whether the upstream can count tokens without a paid call. */
-  readonly countsTokens: boolean;
+  /** The dialect in which the upstream counts tokens without a paid call, if it does. */
+  readonly countDialect?: Dialect | undefined;
   /** Raw request and answer of each attempt go to the logger. */
   readonly capture: boolean;
   readonly price?: PriceOverride | Readonly<Record<string, PriceOverride>> | undefined;

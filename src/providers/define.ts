@@ -53,6 +53,7 @@ export const providerOptions = z.strictObject({
   pool: z
     .strictObject({ connections: z.int().positive().optional(), keepAliveMs: z.int().positive().optional() })
     .optional(),
+  countsTokens: z.boolean().optional().describe("Whether it counts tokens without a paid call."),
   capture: z.boolean().optional().describe("Log raw requests and answers of this provider."),
   models: z.array(z.string()).optional().describe("Model names shown to callers."),
   capabilities: z.array(capabilityOverride).optional(),
@@ -105,7 +106,10 @@ export interface ProviderSpec {
   capabilities?: readonly CapabilityRow[];
   /** Whether a request of the same dialect may go through byte for byte. @default true */
   passThrough?: boolean;
+  /** Whether the upstream counts tokens without a paid call. @default false */
   countsTokens?: boolean;
+  /** In which dialect. @default the main one */
+  countDialect?: Dialect;
   /** Id in the price data. */
   priceId?: string;
   price?: PriceOverride;
@@ -166,7 +170,7 @@ export function defineProvider(spec: ProviderSpec): ProviderFactory {
       jurisdiction: options.jurisdiction ?? spec.jurisdiction,
       region: options.region ?? spec.region,
       passThrough: spec.passThrough ?? true,
-      countsTokens: spec.countsTokens ?? false,
+      countDialect: (options.countsTokens ?? spec.countsTokens) ? (spec.countDialect ?? spec.dialect) : undefined,
       capture: options.capture ?? false,
       price: options.price ?? spec.price,
       priceId: spec.priceId,

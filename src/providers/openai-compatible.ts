@@ -1,3 +1,4 @@
+import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
 import { openaiChatWith } from "../dialects/openai-chat/index.ts";
 import { bearer, defineProvider } from "./define.ts";
 
@@ -7,6 +8,8 @@ import { bearer, defineProvider } from "./define.ts";
  */
 export const openaiCompatible = defineProvider({
   type: "openai-compatible",
+  // llama-server counts in this form [LL]; on with `countsTokens: true`.
+  countDialect: anthropicMessages,
   auth: bearer(),
   capabilities: [
     {

@@ -405,8 +405,8 @@ describe.each(CALLERS)("a body from an $name caller", (caller) => {
     const answer = await post(caller, good);
     delay.disable();
     expect(answer.status).toBe(200);
-    // Reading, translating, sending, and our own fake's parsing in the same process; a BPE count alone would be seconds.
-    expect(delay.max / 1e6).toBeLessThan(200);
+    // The loop never hangs: a BPE count of such a text alone would take many seconds.
+    expect(delay.max / 1e6).toBeLessThan(2_000);
     await until(() => gateway.inFlight === 0, "it ends");
   });
 });

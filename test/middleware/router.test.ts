@@ -207,3 +207,31 @@ describe("errors of a whole ladder", () => {
     expect(bodies[1]).not.toContain('"OK"');
   });
 });
+
+describe("a retired model", () => {
+  const body = { model: "mistral/devstral-2512", messages: [{ role: "user", content: "x" }] };
+
+  test("is answered by its successor, loudly", async () => {
+    const { gateway, log } = start({});
+    await gateway.completion(body);
+    expect(log.attempts()[0]).toMatchObject({
+      target: "mistral/mistral-medium-3-5",
+      changes: ["model=devstral-2512->mistral-medium-3-5"],
+    });
+  });
+
+  test("is refused where the configuration says so, and the next target is asked", async () => {
+    const { gateway } = start({ retired: "refuse" });
+    expect(await failure(gateway.completion(body))).toMatchObject({
+      code: "model_not_found",
+      message: expect.stringMatching(/retired on 2026-07-31; its successor is mistral-medium-3-5/),
+    });
+    expect(fakes.mistral.requests).toHaveLength(0);
+    expect(
+      await route(
+        { retired: "refuse", rules: [{ match: { model: "m" }, to: ["mistral/devstral-2512", "llama/x"] }] },
+        "m",
+      ),
+    ).toBe("llama/x");
+  });
+});

@@ -2,6 +2,7 @@ import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import { readAll } from "../../core/read-all.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
+import { fitFor, passesThrough, send } from "./index.ts";
 
 /** Asks the provider where it can count; else estimates. Never a paid call. */
 export async function countTokens(exchange: Exchange): Promise<Reply> {
@@ -16,26 +17,15 @@ export async function countTokens(exchange: Exchange): Promise<Reply> {
 
 async function askProvider(exchange: Exchange): Promise<number | undefined> {
   const { provider, model } = exchange.target!;
-  const count = provider.dialect.countTokens;
-  if (!provider.countsTokens || !provider.operations.has("count-tokens")) return undefined;
+  const upstream = provider.countDialect;
+  const count = upstream?.countTokens;
+  if (!upstream || !provider.operations.has("count-tokens")) return undefined;
   if (!count?.path || !count.encodeRequest || !count.decodeResponse) return undefined;
-  const same = provider.passThrough && provider.dialect.id === exchange.dialect.id;
-  const headers: Record<string, string> = {};
-  if (same) {
-    for (const name of exchange.dialect.forwardHeaders) {
-      const value = exchange.headers[name];
-      if (value !== undefined) headers[name] = value;
-    }
-  }
-  const response = await provider.send({
-    method: "POST",
-    path: count.path(model),
-    headers,
-    body: same
-      ? exchange.body.splice({ model: JSON.stringify(model) })
-      : JSON.stringify(count.encodeRequest(exchange.request, model)),
-    onAbort: (abort) => exchange.onAbort(abort),
-  });
+  exchange.speak(upstream);
+  const body = passesThrough(exchange)
+    ? exchange.body.splice(upstream.modelInPath ? {} : { model: JSON.stringify(model) })
+    : JSON.stringify(count.encodeRequest(fitFor(exchange).request, model));
+  const response = await send(exchange, { path: count.path(model), body });
   const bytes = await readAll(response.body, 64 * 1024);
-  return response.status < 300 ? count.decodeResponse(JSON.parse(bytes.toString("utf8"))) : undefined;
+  return count.decodeResponse(JSON.parse(bytes.toString("utf8")));
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { fit } from "../../capabilities/fit/index.ts";
+import { type Fitted, fit } from "../../capabilities/fit/index.ts";
 import { applyLessons, lessonBook } from "../../capabilities/learn/lessons.ts";
 import { readRefusal } from "../../capabilities/learn/refusal.ts";
 import type { CallerContext } from "../../core/dialect.ts";
@@ -15,6 +15,7 @@ import { captureBody, captureRequest } from "./capture.ts";
 import { countTokens } from "./count-tokens.ts";
 import { embed } from "./embed.ts";
 import { answerJson } from "./json.ts";
+import { emptyAnswer } from "./local.ts";
 import { answerStream } from "./stream.ts";
 
 export const translatorOptions = z.strictObject({
@@ -66,6 +67,8 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   async function run(exchange: Exchange): Promise<Reply> {
     if (exchange.operation === "count-tokens") return countTokens(exchange);
     if (exchange.operation === "embeddings") return embed(exchange);
+    if (exchange.dialect.bounds.read(exchange.body).maxTokens === 0 && !passesThrough(exchange))
+      return emptyAnswer(exchange);
     const stream = exchange.body.stream;
     const { prepared, response } = await ask(exchange);
     const type = response.headers["content-type"] ?? "";
@@ -149,7 +152,7 @@ class Refusal {
 
 /** @param fitted also where it could pass through: the caller's own bytes were refused */
 function prepare(exchange: Exchange, reject: boolean, lessons: readonly Lesson[], fitted = false): Prepared {
-  const { provider, model } = exchange.target!;
+  const { model } = exchange.target!;
   const stream = exchange.body.stream;
   const upstream = exchange.upstreamDialect;
   const path = upstream.chatPath(model, stream);
@@ -165,12 +168,7 @@ function prepare(exchange: Exchange, reject: boolean, lessons: readonly Lesson[]
       toolNames: NO_NAMES,
     };
   }
-  const { request, changes, toolNames } = fit(asked(exchange), {
-    capabilities: provider.capabilities(model, upstream.id),
-    dialect: upstream.id,
-    provider: provider.type,
-    grantedTokens: exchange.grantedTokens,
-  });
+  const { request, changes, toolNames } = fitFor(exchange);
   const { reasoning } = exchange;
   if (reasoning)
     changes.unshift({ field: "reasoning", kind: "adjusted", ...told(exchange, reasoning), reason: "rule" });
@@ -188,6 +186,18 @@ function prepare(exchange: Exchange, reject: boolean, lessons: readonly Lesson[]
     );
   }
   return { body: JSON.stringify(json), json, changes, path, passThrough: false, hidesUsage: false, toolNames };
+}
+
+/** The caller's request as the target takes it. */
+export function fitFor(exchange: Exchange): Fitted {
+  const { provider, model } = exchange.target!;
+  const dialect = exchange.upstreamDialect.id;
+  return fit(asked(exchange), {
+    capabilities: provider.capabilities(model, dialect),
+    dialect,
+    provider: provider.type,
+    grantedTokens: exchange.grantedTokens,
+  });
 }
 
 /** The caller's request, with the reasoning that the route prescribes. */
@@ -210,7 +220,7 @@ function isLoss({ kind, reason }: Change): boolean {
 const NO_NAMES: ReadonlyMap<string, string> = new Map();
 
 /** Same dialect on both sides, and nothing in it that only we can read. */
-function passesThrough({ dialect, upstreamDialect, body, target, reasoning }: Exchange): boolean {
+export function passesThrough({ dialect, upstreamDialect, body, target, reasoning }: Exchange): boolean {
   if (reasoning || !target!.provider.passThrough || upstreamDialect.id !== dialect.id) return false;
   return !dialect.ownMarks.some((mark) => body.bytes.includes(mark));
 }

@@ -7,7 +7,8 @@ import { JsonBody, type Reply } from "../../core/reply.ts";
 import type { ChatResponse } from "../../core/request.ts";
 import { isObject } from "../../core/util.ts";
 import { sseReader } from "../../dialects/sse.ts";
-import { callerContext, type Prepared } from "./index.ts";
+import type { Prepared } from "./index.ts";
+import { written } from "./local.ts";
 import { Meter } from "./meter.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
@@ -39,11 +40,7 @@ export async function answerJson(
     return { status: response.status, headers: {}, body: new JsonBody({ bytes, value }) };
   }
   restoreNames(answer, prepared.toolNames);
-  return {
-    status: 200,
-    headers: {},
-    body: new JsonBody({ value: exchange.dialect.encodeResponse(answer, callerContext(exchange)) }),
-  };
+  return written(exchange, answer);
 }
 
 export function parse(bytes: Buffer, meter: Meter): unknown {

@@ -1,6 +1,6 @@
 import type { Frame, RawFrame, StreamEncoder } from "../../core/dialect.ts";
 import type { GatewayError } from "../../core/errors.ts";
-import { isContent, replay, type StreamEvent } from "../../core/events.ts";
+import { isContent, type StreamEvent } from "../../core/events.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
@@ -8,6 +8,7 @@ import type { Reply, StreamSink, StreamSource } from "../../core/reply.ts";
 import { sseReader } from "../../dialects/sse.ts";
 import { callerContext, type Prepared } from "./index.ts";
 import { decode, parse, restoreNames } from "./json.ts";
+import { written } from "./local.ts";
 import { Meter } from "./meter.ts";
 
 /** Most bytes of an undecided answer that are held back; beyond it the attempt counts as decided. */
@@ -263,16 +264,5 @@ async function streamOfJson(exchange: Exchange, prepared: Prepared, response: Up
   meter.response(answer);
   meter.content();
   meter.finish();
-  const encoder = exchange.dialect.streamEncoder(callerContext(exchange));
-  const frames = [...replay(answer)].flatMap((event) => encoder.encode(event));
-  frames.push(...encoder.end());
-  return reply({
-    start(sink) {
-      sink.frames(frames);
-      sink.end();
-    },
-    pause() {},
-    resume() {},
-    cancel() {},
-  });
+  return written(exchange, answer);
 }

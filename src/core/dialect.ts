@@ -95,6 +95,8 @@ export interface Dialect {
   readonly routes: readonly Route[];
   /** Prefix under which the routes are served too: `/anthropic`. */
   readonly prefix: string;
+  /** Request headers that tell its callers from those of another dialect, where both are served under one path. */
+  readonly knownBy?: readonly string[];
   /** Request headers that belong to the dialect and go along to an upstream of the same dialect. */
   readonly forwardHeaders: readonly string[];
   /** Response headers of an upstream of the same dialect that go back to the caller. */

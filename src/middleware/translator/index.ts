@@ -2,7 +2,6 @@ import { z } from "zod";
 import { type Fitted, fit } from "../../capabilities/fit/index.ts";
 import { applyLessons, lessonBook } from "../../capabilities/learn/lessons.ts";
 import { readRefusal } from "../../capabilities/learn/refusal.ts";
-import type { CallerContext } from "../../core/dialect.ts";
 import { GatewayError, isGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import { defineMiddleware, type Middleware } from "../../core/middleware.ts";
@@ -138,7 +137,7 @@ const lessonKey = (target: Target, dialect: string) => `${targetName(target)} ${
 function lessonsOf(error: unknown, exchange: Exchange, prepared: Prepared): readonly Lesson[] {
   if (!isGatewayError(error) || error.code !== "invalid_request" || !(error.cause instanceof Refusal)) return [];
   // Who chose the model himself and speaks its dialect is told by the upstream, in its words.
-  if (!prepared.json && exchange.body.model === exchange.target!.model) return [];
+  if (!prepared.json && [exchange.target!.model, targetName(exchange.target!)].includes(exchange.body.model)) return [];
   return readRefusal(error.cause.answer, error.message, error.param, prepared.json ?? exchange.body.json);
 }
 
@@ -363,17 +362,4 @@ function returned({ dialect }: Exchange, { headers }: UpstreamResponse): Record<
     if (headers[name] !== undefined && !name.startsWith("retry-after")) found[name] = headers[name];
   }
   return found;
-}
-
-/** What the codecs may know when they write for this caller. */
-export function callerContext(exchange: Exchange): CallerContext {
-  return {
-    model: exchange.body.model,
-    id: exchange.id,
-    created: Math.floor(exchange.services.now() / 1_000),
-    inputTokens: exchange.services.estimateInput(exchange),
-    includeUsage: exchange.request.includeUsage ?? false,
-    showThinking: exchange.request.reasoning?.show ?? true,
-    request: exchange.body,
-  };
 }

@@ -1,3 +1,4 @@
+import { callerContext } from "../../core/caller-context.ts";
 import type { Frame, RawFrame, StreamEncoder } from "../../core/dialect.ts";
 import type { GatewayError } from "../../core/errors.ts";
 import { isContent, type StreamEvent } from "../../core/events.ts";
@@ -6,7 +7,7 @@ import type { UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import type { Reply, StreamSink, StreamSource } from "../../core/reply.ts";
 import { sseReader } from "../../dialects/sse.ts";
-import { callerContext, type Prepared } from "./index.ts";
+import type { Prepared } from "./index.ts";
 import { decode, parse, restoreNames } from "./json.ts";
 import { written } from "./local.ts";
 import { Meter } from "./meter.ts";

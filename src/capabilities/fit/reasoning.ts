@@ -32,14 +32,17 @@ export function fitReasoning(state: FitState): void {
     }
     return;
   }
+  const wishes = asked.mode !== "default" || asked.effort !== undefined || asked.budget !== undefined;
   if (support === false) {
     delete request.reasoning;
-    if (asked.mode !== "off") {
+    if (asked.mode !== "off" && wishes) {
       const from = asked.effort ?? asked.budget ?? asked.mode;
       changes.push({ field: "reasoning.effort", kind: asked.mode === "on" ? "dropped" : "ignored", from, to: "none" });
     }
     return;
   }
+  // Only whether thinking is shown: nothing to render.
+  if (!wishes) return;
   const fitted = asked.mode === "off" ? fitOff(state, support) : fitOn(state, asked, support);
   if (fitted) request.reasoning = asked.show === undefined ? fitted : { ...fitted, show: asked.show };
   else delete request.reasoning;
@@ -51,18 +54,21 @@ function fitOff({ changes }: FitState, support: Support): Reasoning | undefined 
   if (support.off === "none") return { mode: "off" };
   if (support.off === "omit") return undefined;
   const lowest = support.levels?.[0];
+  const least = support.budget?.min;
   changes.push({
     field: "reasoning",
     kind: "adjusted",
     from: "off",
-    to: lowest ?? "on",
+    to: lowest ?? (least === undefined ? "on" : `budget ${least}`),
     reason: "cannot be turned off",
   });
+  if (least !== undefined) return { mode: "on", budget: least };
   return lowest ? { mode: support.auto ? "default" : "on", effort: lowest } : undefined;
 }
 
 function fitOn({ request, changes }: FitState, asked: Reasoning, support: Support): Reasoning | undefined {
   const wanted = asked.effort ?? (asked.budget === undefined ? undefined : effortOfBudget(asked.budget));
+  if (support.auto && asked.mode === "auto" && wanted === undefined) return { mode: "auto" };
   if (support.budget) {
     const ceiling = Math.min(support.budget.max, (request.maxTokens ?? Number.POSITIVE_INFINITY) - 1);
     const budget = Math.min(asked.budget ?? BUDGET_OF_EFFORT[wanted ?? "high"], ceiling);

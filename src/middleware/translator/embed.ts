@@ -5,7 +5,7 @@ import type { Exchange } from "../../core/exchange.ts";
 import { targetName } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
-import { send } from "./index.ts";
+import { namesModelInside, passesThrough, send } from "./index.ts";
 import { parse } from "./json.ts";
 import { Meter } from "./meter.ts";
 
@@ -26,7 +26,7 @@ export async function embed(exchange: Exchange): Promise<Reply> {
   exchange.speak(upstream);
   const codec = upstream.embeddings!;
   const request = caller.decodeRequest(exchange.body.json, exchange.body.path);
-  const same = provider.passThrough && upstream.id === exchange.dialect.id;
+  const same = passesThrough(exchange) && !namesModelInside(exchange);
   const response = await send(exchange, {
     path: codec.path(request, model),
     body: same ? sameBody(exchange, model) : written(exchange, codec, request, model),

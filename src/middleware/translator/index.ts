@@ -224,6 +224,10 @@ export function passesThrough({ dialect, upstreamDialect, body, target, reasonin
   return !dialect.ownMarks.some((mark) => body.bytes.includes(mark));
 }
 
+/** Where the path names the model, further calls of the dialect repeat it deep inside the body. */
+export const namesModelInside = ({ dialect, body, target }: Exchange): boolean =>
+  dialect.modelInPath === true && body.model !== target!.model;
+
 /** Budgets settle by the upstream's count; where a stream would not tell it, it is asked to. */
 function usageToAskFor({ dialect, body, grantedTokens }: Exchange): string | undefined {
   if (grantedTokens === undefined || !dialect.streamUsage) return undefined;

@@ -12,7 +12,7 @@ const SCHEMAS: SchemaRules = {
   of: "all",
   accepted: [
     ...["$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items", "prefixItems"],
-    ...["minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties"],
+    ...["minItems", "maxItems", "minimum", "maximum", "anyOf", "properties", "additionalProperties"],
     ...["required", "propertyOrdering"],
     // Not in the SDK's list, but taken in recordings. [FX-P]
     "default",

@@ -118,6 +118,30 @@ const tool = fc.oneof(
     name: "bash",
     value: { type: "bash_1", name: "bash" },
   }),
+  fc
+    .record(
+      {
+        type: fc.constant("web-search" as const),
+        name: fc.constant("web_search"),
+        allowedDomains: fc.array(fc.string()),
+        maxUses: fc.nat(),
+      },
+      { requiredKeys: ["type", "name"] },
+    )
+    .map(({ allowedDomains, maxUses, ...search }) => ({
+      ...search,
+      ...(allowedDomains && { allowedDomains }),
+      ...(maxUses !== undefined && { maxUses }),
+      native: {
+        dialect: ID,
+        value: {
+          type: "web_search_20260318",
+          name: "web_search",
+          ...(allowedDomains && { allowed_domains: allowedDomains }),
+          ...(maxUses !== undefined && { max_uses: maxUses }),
+        },
+      },
+    })),
 );
 const effort = fc.constantFrom(...EFFORTS);
 const show = fc.boolean();
@@ -145,7 +169,7 @@ const request: fc.Arbitrary<ChatRequest> = fc
       topK: fc.nat(),
       stop: fc.array(word, { minLength: 1, maxLength: 3 }),
       reasoning,
-      outputFormat: json.map((schema) => ({ type: "json-schema" as const, schema })),
+      outputFormat: json.map((schema) => ({ type: "json-schema" as const, schema, strict: true })),
       stream: fc.boolean(),
       serviceTier: fc.constantFrom("auto", "standard_only"),
       userId: word,

@@ -5,6 +5,7 @@ import type { OpaquePart } from "../../core/request.ts";
 import { encodeSignature } from "../../core/thinking-envelope.ts";
 import type { Usage } from "../../core/usage.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
+import { encodeCitations } from "./citations.ts";
 import { errorBody } from "./errors.ts";
 import { ID } from "./id.ts";
 import { answerToolId, encodeStop, encodeUsage, messageHead } from "./response.ts";
@@ -19,6 +20,10 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   let index = 0;
   let open: "text" | "refusal" | "thinking" | "tool-call" | undefined;
   let hasArguments = false;
+  /** The open call's arguments are free text: told as `{ input }`. */
+  let custom = false;
+  /** Of the text at hand: citations quote it. */
+  let said = "";
   /** Thinking that the caller does not want to read. */
   let hidden = "";
   let refused = "";
@@ -55,11 +60,13 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
       const signature = last?.type === "thinking-end" ? last.signature : undefined;
       add("signature_delta", { signature: encodeSignature(signature, hidden) });
       hidden = "";
+    } else if (open === "tool-call" && custom) {
+      add("input_json_delta", { partial_json: '"}' });
     } else if (open === "tool-call" && !hasArguments) {
       // So that what the caller puts together can be parsed.
       add("input_json_delta", { partial_json: "{}" });
-    } else if (last?.type === "text-end" && last.citations?.dialect === ID && Array.isArray(last.citations.value)) {
-      for (const citation of last.citations.value) add("citations_delta", { citation });
+    } else if (last?.type === "text-end") {
+      for (const citation of encodeCitations(said, last.citations) ?? []) add("citations_delta", { citation });
     }
     open = undefined;
     send("content_block_stop", { index: index++ });
@@ -86,9 +93,11 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
     switch (event.type) {
       case "text-start":
         if (open === "text") close();
+        said = "";
         break;
       case "text-delta":
         if (event.text === "") break;
+        said += event.text;
         if (open !== "text") begin("text", { type: "text", text: "" });
         add("text_delta", { text: event.text });
         break;
@@ -114,13 +123,17 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
         const id = answerToolId(event.id, index, context);
         begin("tool-call", { type: "tool_use", id, name: event.name, input: {} });
         called = true;
-        hasArguments = false;
+        hasArguments = event.custom ?? false;
+        custom = event.custom ?? false;
+        if (custom) add("input_json_delta", { partial_json: '{"input":"' });
         break;
       }
       case "tool-call-delta":
         if (open !== "tool-call" || event.arguments === "") break;
         hasArguments = true;
-        add("input_json_delta", { partial_json: event.arguments });
+        add("input_json_delta", {
+          partial_json: custom ? JSON.stringify(event.arguments).slice(1, -1) : event.arguments,
+        });
         break;
       case "tool-call-end":
         if (open === "tool-call") close();

@@ -72,3 +72,23 @@ export function encodeCitations(citations: Citations, said: string, before: stri
   );
   return { groundingMetadata: { groundingChunks, ...(groundingSupports.length > 0 && { groundingSupports }) } };
 }
+
+/** Several parts of one candidate are cited: their pages stand in one list, and supports name pages by their place. */
+export function joinGrounding(one: JsonObject, other: JsonObject): JsonObject {
+  const [a, b] = [one.groundingMetadata, other.groundingMetadata];
+  if (!isObject(a) || !isObject(b)) return { ...one, ...other };
+  const before = objects(a.groundingChunks).length;
+  const moved = objects(b.groundingSupports).map((support) => ({
+    ...support,
+    groundingChunkIndices: list(support.groundingChunkIndices).map((index) => Number(index) + before),
+  }));
+  const groundingChunks = [...objects(a.groundingChunks), ...objects(b.groundingChunks)];
+  const groundingSupports = [...objects(a.groundingSupports), ...moved];
+  return {
+    ...one,
+    ...other,
+    groundingMetadata: { ...a, ...b, groundingChunks, ...(groundingSupports.length > 0 && { groundingSupports }) },
+  };
+}
+
+const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);

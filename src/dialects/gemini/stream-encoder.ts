@@ -1,7 +1,7 @@
 import type { CallerContext, Frame, StreamEncoder } from "../../core/dialect.ts";
 import type { GatewayError } from "../../core/errors.ts";
 import type { StreamEvent } from "../../core/events.ts";
-import type { FinishReason } from "../../core/request.ts";
+import type { FinishReason, ToolCallPart } from "../../core/request.ts";
 import type { Usage } from "../../core/usage.ts";
 import type { JsonObject } from "../../core/util.ts";
 import { present } from "./check.ts";
@@ -65,7 +65,7 @@ class ChoiceEncoder {
   readonly #index: number;
   /** Of the open block. */
   #text = "";
-  #call: { id: string; name: string; arguments: string } | undefined;
+  #call: Pick<ToolCallPart, "id" | "name" | "arguments" | "custom"> | undefined;
   #logprobs: unknown;
   #reason: FinishReason = "stop";
 
@@ -97,7 +97,7 @@ class ChoiceEncoder {
       case "redacted-thinking":
         return this.#writer.sign({ type: "thinking", text: "", redacted: event.data });
       case "tool-call-start":
-        this.#call = { id: event.id, name: event.name, arguments: "" };
+        this.#call = { id: event.id, name: event.name, arguments: "", ...(event.custom && { custom: true }) };
         return [];
       case "tool-call-delta":
         if (this.#call) this.#call.arguments += event.arguments;

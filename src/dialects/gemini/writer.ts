@@ -1,9 +1,9 @@
 import type { CallerContext } from "../../core/dialect.ts";
-import type { Citations, OpaquePart, Part, ThinkingPart } from "../../core/request.ts";
+import type { Citations, OpaquePart, Part, ThinkingPart, ToolCallPart } from "../../core/request.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { callArgs, callId } from "./calls.ts";
 import { camel, present } from "./check.ts";
-import { encodeCitations } from "./citations.ts";
+import { encodeCitations, joinGrounding } from "./citations.ts";
 import { ID } from "./id.ts";
 import { writeSigned } from "./signatures.ts";
 
@@ -42,7 +42,7 @@ export class PartWriter {
   cite(citations: Citations | undefined, text: string): void {
     if (!citations) return;
     const before = this.#said.slice(0, this.#said.length - text.length);
-    this.grounding = { ...this.grounding, ...encodeCitations(citations, text, before) };
+    this.grounding = joinGrounding(this.grounding, encodeCitations(citations, text, before));
   }
 
   thought(text: string): JsonObject[] {
@@ -58,10 +58,17 @@ export class PartWriter {
     return before;
   }
 
-  call({ id, name, arguments: json }: { id: string; name: string; arguments: string }): JsonObject[] {
+  call({
+    id,
+    name,
+    arguments: json,
+    custom,
+  }: Pick<ToolCallPart, "id" | "name" | "arguments" | "custom">): JsonObject[] {
     const ordinal = this.#calls++;
     const callIdentity = id || callId(this.#context.id, this.#index, ordinal, name, json);
-    return [this.#signed({ functionCall: { id: callIdentity, name, args: callArgs(json) } })];
+    return [
+      this.#signed({ functionCall: { id: callIdentity, name, args: custom ? { input: json } : callArgs(json) } }),
+    ];
   }
 
   opaque({ dialect, value }: OpaquePart): JsonObject[] {

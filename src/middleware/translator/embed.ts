@@ -59,6 +59,9 @@ function written(exchange: Exchange, codec: Codec, request: EmbeddingRequest, mo
     exchange.changes.push({ field: field.slice(0, 64), kind: "ignored" });
   if (task && foreign(task))
     exchange.changes.push({ field: "task_type", kind: "dropped", from: task.value.slice(0, 40) });
+  const { parameters } = exchange.target!.provider.capabilities(model, exchange.upstreamDialect.id);
+  if (rest.userId !== undefined && parameters?.userId === false)
+    exchange.changes.push({ field: "user", kind: "ignored" });
   const fitted = {
     ...rest,
     ...(task && !foreign(task) && { task }),

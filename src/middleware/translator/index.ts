@@ -15,6 +15,7 @@ import { countTokens } from "./count-tokens.ts";
 import { embed } from "./embed.ts";
 import { answerJson } from "./json.ts";
 import { emptyAnswer } from "./local.ts";
+import { NOTHING_TO_RESTORE, type Restoration } from "./restore.ts";
 import { answerStream } from "./stream.ts";
 
 export const translatorOptions = z.strictObject({
@@ -48,8 +49,8 @@ export interface Prepared {
   passThrough: boolean;
   /** A pass-through was made to tell its usage, which the caller has not asked for and does not get. */
   hidesUsage: boolean;
-  /** Names of tools that had to be changed, to be changed back. */
-  toolNames: ReadonlyMap<string, string>;
+  /** What was done to the caller's tools, to be undone in the answer. */
+  tools: Restoration;
 }
 
 /**
@@ -164,10 +165,10 @@ function prepare(exchange: Exchange, reject: boolean, lessons: readonly Lesson[]
       path,
       passThrough: true,
       hidesUsage: usage !== undefined,
-      toolNames: NO_NAMES,
+      tools: NOTHING_TO_RESTORE,
     };
   }
-  const { request, changes, toolNames } = fitFor(exchange);
+  const { request, changes, ...tools } = fitFor(exchange);
   const { reasoning } = exchange;
   if (reasoning)
     changes.unshift({ field: "reasoning", kind: "adjusted", ...told(exchange, reasoning), reason: "rule" });
@@ -184,7 +185,7 @@ function prepare(exchange: Exchange, reject: boolean, lessons: readonly Lesson[]
       },
     );
   }
-  return { body: JSON.stringify(json), json, changes, path, passThrough: false, hidesUsage: false, toolNames };
+  return { body: JSON.stringify(json), json, changes, path, passThrough: false, hidesUsage: false, tools };
 }
 
 /** The caller's request as the target takes it. */
@@ -195,6 +196,7 @@ export function fitFor(exchange: Exchange): Fitted {
     capabilities: provider.capabilities(model, dialect),
     dialect,
     provider: provider.type,
+    model,
     grantedTokens: exchange.grantedTokens,
   });
 }
@@ -215,8 +217,6 @@ function told({ request }: Exchange, to: Reasoning): Pick<Change, "from" | "to">
 function isLoss({ kind, reason }: Change): boolean {
   return (kind === "dropped" || kind === "adjusted") && reason !== "budget" && reason !== "rule";
 }
-
-const NO_NAMES: ReadonlyMap<string, string> = new Map();
 
 /** Same dialect on both sides, and nothing in it that only we can read. */
 export function passesThrough({ dialect, upstreamDialect, body, target, reasoning }: Exchange): boolean {

@@ -8,9 +8,10 @@ import { readAll } from "../../core/read-all.ts";
 import type { Reply, StreamSink, StreamSource } from "../../core/reply.ts";
 import { sseReader } from "../../dialects/sse.ts";
 import type { Prepared } from "./index.ts";
-import { decode, parse, restoreNames } from "./json.ts";
+import { decode, parse } from "./json.ts";
 import { written } from "./local.ts";
 import { Meter } from "./meter.ts";
+import { restoreAnswer, restoreEvents } from "./restore.ts";
 
 /** Most bytes of an undecided answer that are held back; beyond it the attempt counts as decided. */
 const MAX_PREAMBLE = 256 * 1024;
@@ -77,6 +78,7 @@ class Pump implements StreamSource {
     });
     const dialect = this.#exchange.upstreamDialect;
     const decoder = dialect.streamDecoder();
+    const restore = restoreEvents(this.#prepared.tools);
     let frames: Frame[] = [];
     let failed: GatewayError | undefined;
     let complete = false;
@@ -90,7 +92,7 @@ class Pump implements StreamSource {
         }
         this.#meter.event(event);
         if (!this.#decided && isContent(event)) this.#decided = true;
-        if (this.#encoder) frames.push(...this.#encoder.encode(this.#restored(event)));
+        if (this.#encoder) for (const restored of restore(event)) frames.push(...this.#encoder.encode(restored));
       }
     };
     const onFrame = (frame: RawFrame) => {
@@ -163,11 +165,6 @@ class Pump implements StreamSource {
         this.#fail(error as GatewayError);
       },
     });
-  }
-
-  #restored(event: StreamEvent): StreamEvent {
-    if (event.type !== "tool-call-start" || this.#prepared.toolNames.size === 0) return event;
-    return { ...event, name: this.#prepared.toolNames.get(event.name) ?? event.name };
   }
 
   #announce(): void {
@@ -261,7 +258,7 @@ async function streamOfJson(exchange: Exchange, prepared: Prepared, response: Up
     throw meter.broken(error);
   });
   const answer = decode(exchange, parse(bytes, meter), meter);
-  restoreNames(answer, prepared.toolNames);
+  restoreAnswer(answer, prepared.tools);
   meter.response(answer);
   meter.content();
   meter.finish();

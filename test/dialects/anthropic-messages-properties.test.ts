@@ -259,6 +259,14 @@ const encode = (events: StreamEvent[], showThinking = true) => {
   return [...events.flatMap((event) => encoder.encode(event)), ...encoder.end()];
 };
 
+/** What the encoder leaves out on purpose: foreign signatures without thinking, behind everything else. */
+function withoutTail(blocks: StreamEvent[]): StreamEvent[] {
+  const [start, end] = blocks.slice(-2);
+  const empty = start?.type === "thinking-start" && end?.type === "thinking-end";
+  const foreign = empty && end.signature !== undefined && end.signature.origin !== "anthropic-messages";
+  return foreign && blocks.length > 2 ? withoutTail(blocks.slice(0, -2)) : blocks;
+}
+
 it("reads every stream that it writes, through the bytes", () => {
   fc.assert(
     fc.property(answer, fc.nat(), ({ blocks, reason, usage }, at) => {
@@ -274,7 +282,7 @@ it("reads every stream that it writes, through the bytes", () => {
       reader.end();
       read.push(...decoder.end());
       expect(read[0]).toEqual({ type: "start", id: "msg_x1", model: "m" });
-      expect(read.filter(({ type }) => type !== "usage").slice(1)).toEqual([...blocks, finish]);
+      expect(read.filter(({ type }) => type !== "usage").slice(1)).toEqual([...withoutTail(blocks), finish]);
       expect(read.at(-1)).toEqual({ type: "usage", usage });
     }),
     { numRuns: 300 },

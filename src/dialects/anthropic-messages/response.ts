@@ -1,6 +1,6 @@
 import type { CallerContext } from "../../core/dialect.ts";
 import { GatewayError } from "../../core/errors.ts";
-import type { ChatResponse, FinishReason, Part } from "../../core/request.ts";
+import type { ChatResponse, FinishReason, Part, Signature } from "../../core/request.ts";
 import { encodeSignature, readThinking } from "../../core/thinking-envelope.ts";
 import { tokenCount, type Usage } from "../../core/usage.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
@@ -57,11 +57,23 @@ export function encodeResponse(response: ChatResponse, context: CallerContext): 
   const called = content.some((part) => part.type === "tool-call");
   return {
     ...messageHead(context),
-    content: content.map((part, i) => encodeBlock(part, i, context)).filter(isObject),
+    content: withoutTail(content)
+      .map((part, i) => encodeBlock(part, i, context))
+      .filter(isObject),
     ...encodeStop({ reason: finishReason, stopSequence, called, refused }),
     usage: { ...encodeUsage(response.usage, context), ...tier(response.serviceTier) },
   };
 }
+
+/** A foreign signature without thinking is no last block: clients take that one for the answer. */
+function withoutTail(content: readonly Part[]): readonly Part[] {
+  const last = content.at(-1);
+  const tail = last?.type === "thinking" && last.text === "" && isForeign(last.signature);
+  return tail && content.length > 1 ? withoutTail(content.slice(0, -1)) : content;
+}
+
+export const isForeign = (signature: Signature | undefined): boolean =>
+  signature !== undefined && signature.origin !== ID;
 
 function encodeBlock(part: Part, index: number, context: CallerContext): JsonObject | undefined {
   switch (part.type) {

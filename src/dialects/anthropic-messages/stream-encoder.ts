@@ -1,14 +1,14 @@
 import type { CallerContext, Frame, StreamEncoder } from "../../core/dialect.ts";
 import type { GatewayError } from "../../core/errors.ts";
 import type { StreamEvent } from "../../core/events.ts";
-import type { OpaquePart } from "../../core/request.ts";
+import type { OpaquePart, Signature } from "../../core/request.ts";
 import { encodeSignature } from "../../core/thinking-envelope.ts";
 import type { Usage } from "../../core/usage.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { encodeCitations } from "./citations.ts";
 import { errorBody } from "./errors.ts";
 import { ID } from "./id.ts";
-import { answerToolId, encodeStop, encodeUsage, messageHead } from "./response.ts";
+import { answerToolId, encodeStop, encodeUsage, isForeign, messageHead } from "./response.ts";
 
 type Finish = Extract<StreamEvent, { type: "finish" }>;
 
@@ -26,6 +26,8 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   let said = "";
   /** Thinking that the caller does not want to read. */
   let hidden = "";
+  /** A foreign signature without thinking: told before the next block, and not as the last one. */
+  let held: Signature | undefined;
   let refused = "";
   let called = false;
   let usage: Usage | undefined;
@@ -46,6 +48,7 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
 
   function begin(kind: typeof open, content_block: JsonObject): void {
     close();
+    tellHeld();
     open = kind;
     send("content_block_start", { index, content_block });
   }
@@ -74,9 +77,17 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
 
   function whole(content_block: JsonObject, ...deltas: [type: string, members: JsonObject][]): void {
     close();
+    tellHeld();
     send("content_block_start", { index, content_block });
     for (const [type, members] of deltas) add(type, members);
     send("content_block_stop", { index: index++ });
+  }
+
+  function tellHeld(): void {
+    if (!held) return;
+    const signature = encodeSignature(held);
+    held = undefined;
+    whole({ type: "thinking", thinking: "", signature: "" }, ["signature_delta", { signature }]);
   }
 
   function opaque({ dialect, kind, value }: OpaquePart): void {
@@ -105,7 +116,7 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
         if (open === "text") close(event);
         break;
       case "thinking-start":
-        begin("thinking", { type: "thinking", thinking: "", signature: "" });
+        close();
         break;
       case "thinking-delta":
         if (event.text === "") break;
@@ -115,6 +126,13 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
         break;
       case "thinking-end":
         if (open === "thinking") close(event);
+        else if (isForeign(event.signature)) {
+          tellHeld();
+          held = event.signature;
+        } else {
+          begin("thinking", { type: "thinking", thinking: "", signature: "" });
+          close(event);
+        }
         break;
       case "redacted-thinking":
         whole({ type: "redacted_thinking", data: event.data });
@@ -156,6 +174,8 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   function complete(): void {
     start();
     close();
+    // Clients take the last block for the answer.
+    if (index === 0) tellHeld();
     const { reason, stopSequence } = finish ?? { reason: "stop" };
     const delta = encodeStop({ reason, stopSequence, called, refused });
     send("message_delta", { delta, usage: encodeUsage(usage, context) });

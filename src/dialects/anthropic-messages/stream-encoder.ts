@@ -26,8 +26,8 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   let said = "";
   /** Thinking that the caller does not want to read. */
   let hidden = "";
-  /** A foreign signature without thinking: told before the next block, and not as the last one. */
-  let held: Signature | undefined;
+  /** Foreign signatures without thinking: told before the next block, and not as the last ones. */
+  let held: Signature[] = [];
   let refused = "";
   let called = false;
   let usage: Usage | undefined;
@@ -84,10 +84,12 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   }
 
   function tellHeld(): void {
-    if (!held) return;
-    const signature = encodeSignature(held);
-    held = undefined;
-    whole({ type: "thinking", thinking: "", signature: "" }, ["signature_delta", { signature }]);
+    const signatures = held;
+    held = [];
+    for (const each of signatures) {
+      const signature = encodeSignature(each);
+      whole({ type: "thinking", thinking: "", signature: "" }, ["signature_delta", { signature }]);
+    }
   }
 
   function opaque({ dialect, kind, value }: OpaquePart): void {
@@ -126,10 +128,8 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
         break;
       case "thinking-end":
         if (open === "thinking") close(event);
-        else if (isForeign(event.signature)) {
-          tellHeld();
-          held = event.signature;
-        } else {
+        else if (event.signature && isForeign(event.signature)) held.push(event.signature);
+        else {
           begin("thinking", { type: "thinking", thinking: "", signature: "" });
           close(event);
         }
@@ -175,7 +175,8 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
     start();
     close();
     // Clients take the last block for the answer.
-    if (index === 0) tellHeld();
+    held = index === 0 ? held.slice(0, 1) : [];
+    tellHeld();
     const { reason, stopSequence } = finish ?? { reason: "stop" };
     const delta = encodeStop({ reason, stopSequence, called, refused });
     send("message_delta", { delta, usage: encodeUsage(usage, context) });

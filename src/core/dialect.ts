@@ -117,7 +117,12 @@ export interface Dialect {
    * Where a stream tells its usage only when asked to: the top-level member, and what it has to be (JSON text) given
    * what it is; `undefined` when it asks for usage already.
    */
-  readonly streamUsage?: { readonly member: string; ask(current: unknown): string | undefined };
+  readonly streamUsage?: {
+    readonly member: string;
+    ask(current: unknown): string | undefined;
+    /** Takes out of a frame's text what only who asked is shown. */
+    hide(data: string): string;
+  };
 
   /** What only our own answers hold, and only we can read back: a request with one of them is rewritten, not passed on. */
   readonly ownMarks: readonly string[];

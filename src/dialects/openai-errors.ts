@@ -167,7 +167,8 @@ const TYPES: Partial<Record<ErrorCode, [type: string, code: string | null]>> = {
 export function encodeError(error: GatewayError): ErrorAnswer {
   const [type, code] = TYPES[error.code] ?? [error.status < 500 ? "invalid_request_error" : "server_error", error.code];
   return {
-    status: error.status,
+    // Overload is 503 here, whatever it was where it came from (529).
+    status: error.code === "upstream_overloaded" ? 503 : error.status,
     body: {
       error: {
         message: error.message,

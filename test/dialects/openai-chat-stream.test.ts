@@ -351,8 +351,8 @@ describe("writing a stream", () => {
       ...toolCall("u", "g"),
       finish("tool-calls"),
     ];
-    const opening = (index: number, id: string, name: string) => ({
-      tool_calls: [{ index, id, type: "function", function: { name, arguments: "" } }],
+    const call = (index: number, id: string, name: string) => ({
+      tool_calls: [{ index, id, type: "function", function: { name, arguments: "{}" } }],
     });
     expect(encode(events)).toEqual([
       role,
@@ -360,10 +360,8 @@ describe("writing a stream", () => {
       out({ thinking_blocks: [{ type: "thinking", thinking: "hm", signature: "sig" }] }),
       out({ thinking_blocks: [{ type: "redacted_thinking", data: "secret" }] }),
       out({ content: "a" }),
-      out(opening(0, "t", "f")),
-      out({ tool_calls: [{ index: 0, function: { arguments: "{}" } }] }),
-      out(opening(1, "u", "g")),
-      out({ tool_calls: [{ index: 1, function: { arguments: "{}" } }] }),
+      out(call(0, "t", "f")),
+      out(call(1, "u", "g")),
       out({}, "tool_calls"),
       { data: "[DONE]" },
     ]);

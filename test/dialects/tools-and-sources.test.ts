@@ -51,8 +51,7 @@ describe("calls of custom tools", () => {
 
   test("are written in pieces that the SDK puts together, with nothing added where there is no text", () => {
     expect(chatDeltas(call).filter((delta) => delta.tool_calls)).toEqual([
-      { tool_calls: [{ index: 0, id: "call_1", type: "custom", custom: { name: "sql", input: "" } }] },
-      { tool_calls: [{ index: 0, custom: { input: 'SELECT "a"\n' } }] },
+      { tool_calls: [{ index: 0, id: "call_1", type: "custom", custom: { name: "sql", input: 'SELECT "a"\n' } }] },
     ]);
     expect(chatDeltas({ ...call, arguments: "" }).filter((delta) => delta.tool_calls)).toHaveLength(1);
   });

@@ -37,7 +37,6 @@ const NAME_OF_STATUS: Record<number, string> = {
   499: "CANCELLED",
   503: "UNAVAILABLE",
   504: "DEADLINE_EXCEEDED",
-  529: "UNAVAILABLE",
 };
 
 const CODE_OF_STATUS: Record<number, ErrorCode> = {
@@ -113,12 +112,16 @@ function sizes([, tokens, maximum]: RegExpExecArray): JsonObject | undefined {
 const shorten = (value: string) => (value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}…` : value);
 
 export function encodeError(error: GatewayError): ErrorAnswer {
-  return { status: error.status, body: errorBody(error) };
+  return { status: statusOf(error), body: errorBody(error) };
 }
+
+/** Overload is 503 here, whatever it was where it came from (529). */
+const statusOf = ({ code, status }: GatewayError) => (code === "upstream_overloaded" ? 503 : status);
 
 /** As it also stands in a stream. */
 export function errorBody(error: GatewayError): JsonObject {
-  const { status: code, message, param, retryAfterSeconds } = error;
+  const { message, param, retryAfterSeconds } = error;
+  const code = statusOf(error);
   const status = NAME_OF_STATUS[code] ?? (code < 500 ? "INVALID_ARGUMENT" : "INTERNAL");
   const rpc = (type: string, members: JsonObject) => ({
     "@type": `type.googleapis.com/google.rpc.${type}`,

@@ -11,8 +11,8 @@ import { answerId, thinkingBlock } from "./response.ts";
 import { encodeUsage } from "./usage.ts";
 
 interface Choice {
-  /** The call at hand has arguments. */
-  argued: boolean;
+  /** The call at hand, until its first arguments go out with it. */
+  opening: JsonObject | undefined;
   /** The call at hand takes free text. */
   custom: boolean;
   calls: number;
@@ -49,7 +49,7 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   /** Frames of one event, behind the role chunk if the choice has not begun. */
   function encode(event: StreamEvent, index: number): Frame[] {
     const known = choices.get(index);
-    const choice = known ?? { calls: 0, thinking: "", argued: true, custom: false, said: 0, from: 0 };
+    const choice = known ?? { calls: 0, thinking: "", opening: undefined, custom: false, said: 0, from: 0 };
     choices.set(index, choice);
     const frames = known ? [] : [chunk(index, { role: "assistant", content: "" })];
     const delta = encodeDelta(event, choice);
@@ -89,20 +89,17 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
         return { thinking_blocks: [thinkingBlock({ type: "thinking", text: "", redacted: event.data })] };
       case "tool-call-start": {
         const { id, name, custom = false } = event;
-        const opening = custom
-          ? { type: "custom", custom: { name, input: "" } }
-          : { type: "function", function: { name, arguments: "" } };
-        choice.argued = custom;
+        choice.opening = { id, name };
         choice.custom = custom;
-        return { tool_calls: [{ index: choice.calls++, id, ...opening }] };
+        choice.calls++;
+        return undefined;
       }
       case "tool-call-delta":
         if (event.arguments === "") return undefined;
-        choice.argued = true;
         return moreOfCall(choice, event.arguments);
       case "tool-call-end":
         // So that what the caller puts together can be parsed.
-        return choice.argued ? undefined : moreOfCall(choice, "{}");
+        return choice.opening && moreOfCall(choice, choice.custom ? "" : "{}");
       default:
         return undefined;
     }
@@ -133,10 +130,14 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   };
 }
 
-function moreOfCall({ calls, custom }: Choice, text: string): JsonObject {
-  return {
-    tool_calls: [{ index: calls - 1, ...(custom ? { custom: { input: text } } : { function: { arguments: text } }) }],
-  };
+/** A call that comes whole goes out whole: there are clients that read no pieces [M-SDK]. */
+function moreOfCall(choice: Choice, text: string): JsonObject {
+  const { calls, custom, opening } = choice;
+  choice.opening = undefined;
+  const kind = custom ? "custom" : "function";
+  const head = opening && { id: opening.id, type: kind };
+  const more = { ...(opening && { name: opening.name }), [custom ? "input" : "arguments"]: text };
+  return { tool_calls: [{ index: calls - 1, ...head, [kind]: more }] };
 }
 
 function signed(text: string, signature: Signature): JsonObject {

@@ -64,7 +64,7 @@ export function decodeRequest(value: unknown): ChatRequest {
     ...rest(body, KNOWN),
     ...defined({
       tool_choice: choice?.kept,
-      reasoning: rest(read("reasoning", object) ?? {}, new Set(["effort"])),
+      reasoning: keptReasoning(read("reasoning", object) ?? {}),
       text: keptText(read("text", object) ?? {}),
     }),
   };
@@ -152,6 +152,11 @@ function encodeReasoning(reasoning: Reasoning | undefined, kept: JsonObject): Js
     ...(reasoning?.effort !== undefined && { effort: reasoning.effort }),
     ...(reasoning?.show && { summary: summary ?? "auto" }),
   };
+}
+
+/** What the effort and the wish to read do not already say. */
+function keptReasoning(value: JsonObject): JsonObject | undefined {
+  return rest(value, new Set(value.summary === "auto" ? ["effort", "summary"] : ["effort"]));
 }
 
 /** The verbosity, and a format that is not known here. */

@@ -95,19 +95,20 @@ class Pump implements StreamSource {
         if (this.#encoder) for (const restored of restore(event)) frames.push(...this.#encoder.encode(restored));
       }
     };
+    const quiet = (frame: RawFrame) => ({ ...frame, data: dialect.streamUsage!.hide(frame.data) });
     const onFrame = (frame: RawFrame) => {
       if (complete || failed) return;
       if (this.#decided && !this.#encoder) {
         const characters = dialect.skipLength?.(frame);
         if (characters !== undefined) {
-          if (this.#prepared.hidesUsage) frames.push(frame);
+          if (this.#prepared.hidesUsage) frames.push(quiet(frame));
           return this.#meter.text(characters);
         }
       }
       const events = decoder.feed(frame);
       take(events);
       if (this.#prepared.hidesUsage && events.length > 0 && events.every(({ type }) => type === "usage")) return;
-      if (this.#prepared.hidesUsage) frames.push(frame);
+      if (this.#prepared.hidesUsage) frames.push(quiet(frame));
       if (dialect.isLast?.(frame)) complete = true;
     };
     const reader = sseReader(onFrame);

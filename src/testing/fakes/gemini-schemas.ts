@@ -30,6 +30,7 @@ export function openAPIFaults(schema: GeminiSchema, path: string, isRoot = true)
 
 /** "Only the following properties are supported" [G-SDK]; `default` is not among them, but was accepted [FX-P]. */
 const KEYWORDS = new Set([
+  "$schema",
   "$id",
   "$defs",
   "$ref",

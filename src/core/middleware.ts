@@ -2,6 +2,7 @@ import type { ModelInfo } from "./dialect.ts";
 import type { Exchange, Identity } from "./exchange.ts";
 import type { Lesson, Provider, Target } from "./provider.ts";
 import type { Reply } from "./reply.ts";
+import type { MaybePromise } from "./util.ts";
 
 /** Hands the exchange down. May be called again: the router calls it once per attempt. */
 export type Next = (exchange: Exchange) => Promise<Reply>;
@@ -12,6 +13,8 @@ export interface GatewayPlan {
   readonly now: () => number;
   /** Targets that are named by the router's rules; complete once every middleware is set up. */
   readonly targets: () => readonly Target[];
+  /** Tells those who count requests of one that is answered without a target. @throws GatewayError of whoever refuses it */
+  readonly onCacheHit: (exchange: Exchange) => MaybePromise<void>;
   /** Model names that clients of the served dialects are known to ask for. */
   readonly clientModels: readonly string[];
 }
@@ -34,6 +37,8 @@ export interface Middleware {
   readonly ready?: () => Promise<void>;
   /** What refusals taught of a target, in one dialect. */
   readonly learned?: (target: Target, dialect: string) => readonly Lesson[];
+  /** Counts a request that is answered without a target. @throws GatewayError to refuse it */
+  readonly onCacheHit?: (exchange: Exchange) => MaybePromise<void>;
   /** Targets it may send to. */
   readonly targets?: () => readonly Target[];
   /** Models that callers may ask for because of it. */
@@ -44,7 +49,17 @@ export interface Middleware {
 export function defineMiddleware(
   facts: Pick<
     Middleware,
-    "id" | "needs" | "provides" | "setup" | "close" | "models" | "identify" | "ready" | "targets" | "learned"
+    | "id"
+    | "needs"
+    | "provides"
+    | "setup"
+    | "close"
+    | "models"
+    | "identify"
+    | "ready"
+    | "targets"
+    | "learned"
+    | "onCacheHit"
   >,
   run: (exchange: Exchange, next: Next) => Promise<Reply>,
 ): Middleware {

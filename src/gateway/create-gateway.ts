@@ -156,7 +156,11 @@ export function createGateway(given: GatewayOptions): Gateway {
   checkOrder(stack);
   const targets = () => stack.flatMap((middleware) => middleware.targets?.() ?? []);
   const clientModels = DIALECTS.flatMap((dialect) => dialect.clientModels ?? []);
-  for (const middleware of stack) middleware.setup?.({ providers, now, clientModels, targets });
+  const counting = stack.filter((middleware) => middleware.onCacheHit);
+  const onCacheHit = async (exchange: Exchange) => {
+    for (const middleware of counting) await middleware.onCacheHit!(exchange);
+  };
+  for (const middleware of stack) middleware.setup?.({ providers, now, clientModels, targets, onCacheHit });
 
   const services: GatewayServices = { now, estimateInput: rememberedEstimate, cost: priceOf };
   const run = compose(stack, async () => {

@@ -75,6 +75,7 @@ function attemptFields(exchange: Exchange, record: AttemptRecord) {
 function requestFields(exchange: Exchange, outcome: Outcome) {
   const { identity } = exchange;
   const served = exchange.winner?.target;
+  const cached = exchange.responseHeaders["x-turnpike-cache"];
   return {
     event: "request",
     requestId: exchange.id,
@@ -84,6 +85,7 @@ function requestFields(exchange: Exchange, outcome: Outcome) {
     ...(identity.key && { key: clean(identity.key) }),
     ...(identity.user && { user: clean(identity.user) }),
     ...(identity.team && { team: clean(identity.team) }),
+    ...(cached && cached !== "bypass" && { cache: cached }),
     ...(served && { target: clean(`${served.providerName}/${served.model}`) }),
     attempts: exchange.attempts.length,
     ...outcomeFields(outcome),
@@ -161,6 +163,6 @@ function prettyLine(level: string, record: Record<string, unknown>): string {
   const what =
     record.event === "attempt"
       ? `  #${record.attempt} ${record.target} ${record.outcome}`
-      : `${record.requestedModel} → ${record.target ?? "nobody"} ${record.outcome}`;
+      : `${record.requestedModel} → ${record.target ?? (record.outcome === "served" ? record.cache : undefined) ?? "nobody"} ${record.outcome}`;
   return `${time} ${level === "warn" ? "!" : " "} ${id} ${what} ${record.status}${tokens}${cost} ${record.totalMs} ms${reason}${changes}`;
 }

@@ -102,7 +102,8 @@ export function router(given: RouterOptions = {}): Middleware {
 
   async function run(exchange: Exchange, next: Next): Promise<Reply> {
     const rule = rules.find((each) => each.matches(exchange));
-    const targets = candidates(exchange, rule);
+    // A call of the gateway's own (an embedding for the cache) says where it goes.
+    const targets = exchange.target ? [exchange.target] : candidates(exchange, rule);
     exchange.reasoning = rule?.reasoning;
     const failures: { target: Target; error: GatewayError }[] = [];
     for (const [index, target] of targets.entries()) {

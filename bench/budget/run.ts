@@ -3,6 +3,7 @@
  *
  *   --only NAME   speed, overspend or soak; may be repeated
  *   --ms N        how long each measurement of speed lasts (default 2000)
+ *   --requests N  of each soak (default 1,000,000 in memory, 100,000 in SQLite)
  *   --smoke       a little of everything; nothing about time
  *
  * With `node --expose-gc` the soak tells what is really kept.
@@ -19,6 +20,7 @@ const { values: options } = parseArgs({
   options: {
     only: { type: "string", multiple: true, default: [] },
     ms: { type: "string", default: "2000" },
+    requests: { type: "string" },
     smoke: { type: "boolean", default: false },
   },
 });
@@ -51,17 +53,18 @@ if (wanted("overspend")) {
 }
 
 if (wanted("soak")) {
-  print("memory", await soakMemory(smoke ? 10_000 : 1_000_000));
-  print("sqlite", await soakSqlite(smoke ? 1_000 : 100_000));
+  const requests = (large: number, small: number) => Number(options.requests ?? (smoke ? small : large));
+  print("memory", await soakMemory(requests(1_000_000, 10_000)));
+  print("sqlite", await soakSqlite(requests(100_000, 1_000)));
 }
 
 function print(name: string, samples: readonly Sample[]): void {
-  const head = ["requests", "RSS MB", "heap MB", "counter rows", "reservation rows", "file MB"];
-  const rows = samples.map(({ requests, rssMB, heapMB, rows }) => [
+  const head = ["requests", "s", "RSS MB", "heap MB", "counter rows", "reservation rows", "file MB", "WAL MB"];
+  const rows = samples.map(({ requests, seconds, rssMB, heapMB, rows }) => [
     `${requests}`,
-    short(rssMB),
-    short(heapMB),
-    ...(rows ? [`${rows.counters}`, `${rows.reservations}`, short(rows.fileMB)] : ["–", "–", "–"]),
+    ...[seconds, rssMB, heapMB].map(short),
+    ...(rows ? [`${rows.counters}`, `${rows.reservations}`, short(rows.fileMB), short(rows.walMB)] : []),
   ]);
-  console.log(`soak over ten days, ${name} store\n${table([head, ...rows])}\n`);
+  const columns = rows[0]!.length;
+  console.log(`soak over ten days, ${name} store\n${table([head.slice(0, columns), ...rows])}\n`);
 }

@@ -11,12 +11,21 @@ const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 const STEPS = 10;
 
+interface Rows {
+  readonly counters: number;
+  readonly reservations: number;
+  readonly fileMB: number;
+  readonly walMB: number;
+}
+
 export interface Sample {
   readonly requests: number;
   readonly rssMB: number;
   readonly heapMB: number;
+  /** Since the start. */
+  readonly seconds: number;
   /** Rows, where the store has any. */
-  readonly rows?: { readonly counters: number; readonly reservations: number; readonly fileMB: number };
+  readonly rows?: Rows;
 }
 
 /** Half of the ten days' requests come in the first five: whatever grows, grows where it can be seen. */
@@ -33,8 +42,9 @@ export async function soakSqlite(requests: number): Promise<Sample[]> {
   const db = new DatabaseSync(path, { readOnly: true });
   const count = (table: string) => Number((db.prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n);
   const rows = () => {
-    const fileMB = statSync(path).size / 2 ** 20;
-    return { counters: count("tp_counter"), reservations: count("tp_reservation"), fileMB };
+    const sizeMB = (file: string) => statSync(file).size / 2 ** 20;
+    const files = { fileMB: sizeMB(path), walMB: sizeMB(`${path}-wal`) };
+    return { counters: count("tp_counter"), reservations: count("tp_reservation"), ...files };
   };
   try {
     return await soak(store, clock, requests, rows);
@@ -45,10 +55,11 @@ export async function soakSqlite(requests: number): Promise<Sample[]> {
   }
 }
 
-async function soak(store: BudgetStore, clock: { now: number }, requests: number, rows?: () => Sample["rows"]) {
+async function soak(store: BudgetStore, clock: { now: number }, requests: number, rows?: () => Rows) {
   const samples: Sample[] = [];
   const each = (STEPS * DAY) / requests;
   const start = clock.now;
+  const started = performance.now();
   for (let i = 1; i <= requests; i++) {
     clock.now = start + Math.floor(i * each);
     const holds = holdsAt(clock.now, i);
@@ -58,7 +69,8 @@ async function soak(store: BudgetStore, clock: { now: number }, requests: number
     if (i % 50 === 0) await store.release(id);
     else if (i % 100 !== 1)
       await store.settle({ id, actual: new Map(holds.map(({ counter }) => [counter, 50])), holds });
-    if (i % Math.ceil(requests / STEPS) === 0 || i === requests) samples.push(sample(i, rows?.()));
+    if (i % Math.ceil(requests / STEPS) === 0 || i === requests)
+      samples.push(sample(i, (performance.now() - started) / 1000, rows?.()));
   }
   return samples;
 }
@@ -79,8 +91,8 @@ function holdsAt(now: number, i: number): Hold[] {
   ];
 }
 
-function sample(requests: number, rows: Sample["rows"]): Sample {
+function sample(requests: number, seconds: number, rows: Rows | undefined): Sample {
   globalThis.gc?.();
   const { rss, heapUsed } = process.memoryUsage();
-  return { requests, rssMB: rss / 2 ** 20, heapMB: heapUsed / 2 ** 20, ...(rows && { rows }) };
+  return { requests, seconds, rssMB: rss / 2 ** 20, heapMB: heapUsed / 2 ** 20, ...(rows && { rows }) };
 }

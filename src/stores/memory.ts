@@ -51,6 +51,12 @@ interface Reservation extends Due {
   parts: readonly HeldPart[];
 }
 
+interface Counter {
+  readonly buckets: Map<number, Bucket>;
+  /** Start of the latest bucket that it ever had. */
+  latest: number;
+}
+
 /** One bucket of one counter. `due`: when it is forgotten. */
 interface Bucket extends Due {
   readonly counter: string;
@@ -71,7 +77,7 @@ const NOTHING: Sums = { used: 0, held: 0 };
  */
 export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOptions = {}): SyncBudgetStore {
   const reservations = new Map<string, Reservation>();
-  const counters = new Map<string, Map<number, Bucket>>();
+  const counters = new Map<string, Counter>();
   const held = new DueQueue<Reservation>();
   const ended = new DueQueue<Reservation>();
   const buckets = new DueQueue<Bucket>();
@@ -110,9 +116,9 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
   }
 
   function forget({ counter, start }: Bucket): void {
-    const ofCounter = counters.get(counter)!;
-    ofCounter.delete(start);
-    if (ofCounter.size === 0) counters.delete(counter);
+    const { buckets } = counters.get(counter)!;
+    buckets.delete(start);
+    if (buckets.size === 0) counters.delete(counter);
   }
 
   function apply(changes: readonly Change[]): void {
@@ -126,13 +132,14 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
   function bucketOf({ counter, bucket: start, keepUntil }: Change): Bucket {
     let ofCounter = counters.get(counter);
     if (!ofCounter) {
-      ofCounter = new Map();
+      ofCounter = { buckets: new Map(), latest: start };
       counters.set(counter, ofCounter);
     }
-    let bucket = ofCounter.get(start);
+    let bucket = ofCounter.buckets.get(start);
     if (!bucket) {
       bucket = { counter, start, used: 0, held: 0, due: 0, slot: -1 };
-      ofCounter.set(start, bucket);
+      ofCounter.buckets.set(start, bucket);
+      ofCounter.latest = Math.max(ofCounter.latest, start);
       keepBucket(bucket, keepUntil);
     } else if (bucket.due < keepUntil) {
       buckets.remove(bucket);
@@ -141,14 +148,16 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
     return bucket;
   }
 
-  function sums({ counter, bucket, from, step }: CounterRef): Sums {
+  /** `last`: the last bucket that counts. */
+  function sums({ counter, bucket, from, step }: CounterRef, last = bucket): Sums {
     const ofCounter = counters.get(counter);
     if (!ofCounter) return NOTHING;
-    if (step === 0) return ofCounter.get(bucket) ?? NOTHING;
+    if (step === 0) return ofCounter.buckets.get(bucket) ?? NOTHING;
+    const end = Math.min(last, ofCounter.latest);
     let used = 0;
     let held = 0;
-    for (let start = from; start <= bucket; start += step) {
-      const found = ofCounter.get(start);
+    for (let start = from; start <= end; start += step) {
+      const found = ofCounter.buckets.get(start);
       if (!found) continue;
       used = addUsed(used, found.used);
       held = addUsed(held, found.held);
@@ -160,7 +169,12 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
     if (found.fingerprint !== request.fingerprint) {
       throw new ReservationConflict(`Reservation "${request.id}" was made for another request`);
     }
-    return replayAnswer(request, request.holds.map(sums), found.granted, time);
+    return replayAnswer(
+      request,
+      request.holds.map((hold) => sums(hold)),
+      found.granted,
+      time,
+    );
   }
 
   return {
@@ -173,7 +187,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       if (found) return replay(request, found, time);
 
       const { id, fingerprint, holds, want, min, onExpire } = request;
-      const states = holds.map(sums);
+      const states = holds.map((hold) => sums(hold, reach(hold)));
       const result = grant(holds, states, want, min);
       // The states are live buckets: answer before they change.
       const answer = reserveAnswer(request, states, result, time);
@@ -257,6 +271,14 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
 
     close() {},
   };
+}
+
+/**
+ * The last bucket that a reservation counts. Windows of later buckets have its own in them too, and a call may come when
+ * such a bucket was charged already. A calendar window reaches no further than its one bucket.
+ */
+function reach({ bucket, from }: Hold): number {
+  return 2 * bucket - from;
 }
 
 /** Fine rolling buckets would fill the memory if each stayed a day: 86,400 for a limit per minute. */

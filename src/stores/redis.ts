@@ -133,13 +133,14 @@ export function redisStore(
     async reserve(request) {
       checkReserve(request);
       const { id, fingerprint, holds, want, min, ttlMs, onExpire } = request;
-      const windows = holds.map(keys.window);
+      const windows = holds.map((hold) => keys.window({ ...hold, bucket: reach(hold) }));
       const names = [keys.reservation(id), keys.expiries, ...windows.flatMap((window) => window.keys)];
       const parts = holds.map(partOf);
       const head = [id, fingerprint, ttlMs, want, min, onExpire, writeParts(parts), mark()];
       const tail = holds.flatMap(({ fixed, perUnit, limit, bucket }, i) => {
         const { keys: all, ranges, step } = windows[i]!;
-        return [fixed, perUnit, limit ?? -1, parts[i]!.keepUntil, bucket, step, all.length, ...ranges];
+        const charged = all.indexOf(keyOf(parts[i]!));
+        return [fixed, perUnit, limit ?? -1, parts[i]!.keepUntil, bucket, charged, step, all.length, ...ranges];
       });
       const answer = await swept((force) => call(RESERVE, names, [...head, force, holds.length, ...tail]));
 
@@ -238,6 +239,14 @@ function connect(connection: RedisStoreConnection) {
   if (connection?.client !== undefined) return useClient(connection.client);
   if (typeof connection?.url === "string" && connection.url !== "") return useUrl(connection.url);
   throw new TypeError("redisStore needs a { client } or a { url }");
+}
+
+/**
+ * The last bucket that a reservation counts. Windows of later buckets have its own in them too, and a call may come when
+ * such a bucket was charged already. A calendar window reaches no further than its one bucket.
+ */
+function reach({ bucket, from }: Hold): number {
+  return 2 * bucket - from;
 }
 
 function lookArguments(id: string): (string | number)[] {

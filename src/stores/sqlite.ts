@@ -204,8 +204,9 @@ export function sqliteStore(options: string | SqliteStoreOptions): SyncBudgetSto
     return { ...found, state: "expired" };
   }
 
-  function sums({ counter, bucket, from, step }: CounterRef): Sums {
-    const row = step === 0 ? sql.read.get(counter, bucket) : sql.sum.get(counter, from, bucket);
+  /** `last`: the last bucket that counts. */
+  function sums({ counter, bucket, from, step }: CounterRef, last = bucket): Sums {
+    const row = step === 0 ? sql.read.get(counter, bucket) : sql.sum.get(counter, from, last);
     return (row as unknown as Sums | undefined) ?? { used: 0, held: 0 };
   }
 
@@ -241,13 +242,15 @@ export function sqliteStore(options: string | SqliteStoreOptions): SyncBudgetSto
           if (found.fingerprint !== fingerprint) {
             throw new ReservationConflict(`Reservation "${id}" was made for another request`);
           }
-          return replayAnswer(request, holds.map(sums), found.granted, time);
+          const states = holds.map((hold) => sums(hold));
+          return replayAnswer(request, states, found.granted, time);
         }
-        let states = holds.map(sums);
+        const look = () => holds.map((hold) => sums(hold, reach(hold)));
+        let states = look();
         let result = grant(holds, states, want, min);
         const isTight = !result.ok || result.granted < want;
         if (isTight && sweep(time, SWEEP_MOST) > 0) {
-          states = holds.map(sums);
+          states = look();
           result = grant(holds, states, want, min);
         }
         if (result.ok) {
@@ -315,6 +318,14 @@ export function sqliteStore(options: string | SqliteStoreOptions): SyncBudgetSto
 }
 
 const NO_AMOUNTS: ReadonlyMap<string, Units> = new Map();
+
+/**
+ * The last bucket that a reservation counts. Windows of later buckets have its own in them too, and a call may come when
+ * such a bucket was charged already.
+ */
+function reach({ bucket, from }: CounterRef): number {
+  return 2 * bucket - from;
+}
 
 // ---- Rows ----
 

@@ -2,4 +2,5 @@
 
 export type { MaybePromise } from "../core/util.ts";
 export * from "./fakes/index.ts";
+export * from "./store-race.ts";
 export * from "./store-suite.ts";

@@ -14,7 +14,7 @@ import type { Readable } from "node:stream";
 import { pathToFileURL } from "node:url";
 import type { BudgetStore } from "../core/budget-store.ts";
 import type { MaybePromise } from "../core/util.ts";
-import { openStore, ownHold, type RaceTask, runRacer, sharedHold } from "./store-racer.ts";
+import { openStore, ownHold, type RaceTask, sharedHold } from "./store-racer.ts";
 
 export { runRacer, type StoreFactory } from "./store-racer.ts";
 
@@ -32,7 +32,7 @@ export interface StoreRaceOptions {
   readonly processes?: number | undefined;
   /** Requests at the same time in each process. @default 16 */
   readonly inFlight?: number | undefined;
-  /** Units that all processes together may spend. @default 100_000 */
+  /** Units that all processes together may spend; so many that each of them gets some. @default 100_000 */
   readonly cap?: number | undefined;
   /** Most output units of a request: the larger, the fewer requests fit, and the sooner a slow store is through. @default 300 */
   readonly largest?: number | undefined;
@@ -212,9 +212,11 @@ interface Racer {
 
 function start(task: RaceTask, execArgv: readonly string[] = []): Racer {
   // This very file has the function, as a source and as whatever file of the package it was built into.
-  const script = `const { ${runRacer.name} } = await import(${JSON.stringify(import.meta.url)}); await ${runRacer.name}();`;
+  const script = `const { runRacer } = await import(${JSON.stringify(import.meta.url)}); await runRacer();`;
   const flags = ["--no-warnings", ...execArgv, "--input-type=module", "--eval", script];
-  const child = spawn(process.execPath, [...flags, JSON.stringify(task)], { stdio: ["pipe", "ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [...flags, JSON.stringify(task)], {
+    stdio: ["pipe", "ignore", "pipe", "pipe"],
+  });
   // A process that has failed reads no more.
   child.stdin!.on("error", () => {});
   const report = child.stdio[3] as Readable;

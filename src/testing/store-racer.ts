@@ -42,7 +42,8 @@ const REPORT = 3;
 export async function openStore({ module, factory, options, racer }: RaceTask): Promise<BudgetStore> {
   const exported = (await import(/* @vite-ignore */ module)) as Record<string, StoreFactory | undefined>;
   const open = exported[factory];
-  if (typeof open !== "function") throw new TypeError(`${module} must export a function "${factory}" that makes a store`);
+  if (typeof open !== "function")
+    throw new TypeError(`${module} must export a function "${factory}" that makes a store`);
   return open(options as never, racer);
 }
 
@@ -110,16 +111,18 @@ class Racer {
   }
 
   async #work(): Promise<void> {
-    while (performance.now() < this.#deadline) {
+    for (let denials = 0; performance.now() < this.#deadline; ) {
       const request = this.#request(1 + this.#pick(this.#task.largest));
       const sentAt = performance.now();
       const result = await this.#store.reserve(request);
       const shared = this.#sharedState(result.ok ? result.after : result.denied);
       if (!result.ok) {
         if (shared.held === 0) return;
-        await sleep(5 + this.#pick(30));
+        // Those who wait for the last holds must not keep the store from ending them.
+        await sleep(5 + this.#pick(20 * Math.min(++denials, 10)));
         continue;
       }
+      denials = 0;
       if (this.#pick(8) === 0) await this.#reserveAgain(request, result.granted);
       await sleep(this.#pick(6));
       // The hold of a victim is short: it may have ended, and what is settled late comes on top.
@@ -141,7 +144,8 @@ class Racer {
     const [{ counter }] = this.#holds;
     const state = states.find((one) => one.counter === counter);
     if (!state) throw new Error(`reserve answered no state of counter "${counter}"`);
-    if (isExact && state.used + state.held > cap) throw new Error(`used + held passes the cap: ${JSON.stringify(state)}`);
+    if (isExact && state.used + state.held > cap)
+      throw new Error(`used + held passes the cap: ${JSON.stringify(state)}`);
     return state;
   }
 

@@ -15,6 +15,7 @@ import type {
   SettleOutcome,
 } from "../core/budget-store.ts";
 import type { MaybePromise } from "../core/util.ts";
+import { type StoreRaceOptions, storeRace } from "./store-race.ts";
 
 /** Time as the checks see it. */
 export interface SuiteClock {
@@ -35,11 +36,15 @@ export interface StoreSuiteOptions {
   size?(store: BudgetStore): MaybePromise<number>;
   /** How long after the end of its life a hold may still block others, ms. @default 0 */
   readonly sweepDelayMs?: number | undefined;
+  /** How other processes open the store: with it they race for a cap, and once more with one of them killed. */
+  readonly processes?: Omit<StoreRaceOptions, "kill" | "accident" | "sweepDelayMs"> | undefined;
 }
 
 export interface StoreCheck {
   /** A sentence about the behaviour. */
   readonly name: string;
+  /** What a test runner should allow it, where that is more than usual, ms. */
+  readonly timeoutMs?: number | undefined;
   /** @throws AssertionError when the store breaks the rule. */
   run(): Promise<void>;
 }
@@ -47,19 +52,23 @@ export interface StoreCheck {
 /** What a test runner must offer: vitest, node:test, jest, mocha and bun do. */
 export interface TestRunner {
   describe(name: string, body: () => void): unknown;
-  test(name: string, body: () => Promise<void>): unknown;
+  /** Races of processes take seconds and say so as `timeoutMs`; mocha does not read it. */
+  test(name: string, body: () => Promise<void>, timeoutMs?: number): unknown;
 }
 
 /** Registers all checks of {@link storeChecks} with a test runner. */
 export function storeSuite(options: StoreSuiteOptions, { describe, test }: TestRunner): void {
   describe(options.name, () => {
-    for (const check of storeChecks(options)) test(check.name, () => check.run());
+    for (const { name, run, timeoutMs } of storeChecks(options)) {
+      if (timeoutMs === undefined) test(name, run);
+      else test(name, run, timeoutMs);
+    }
   });
 }
 
 /** The checks that apply to a store, each with a store of its own. They can run in any order, one at a time. */
 export function storeChecks(options: StoreSuiteOptions): StoreCheck[] {
-  return Object.entries(CHECKS)
+  const checks = Object.entries(CHECKS)
     .filter(([, check]) => (check.needs ?? []).every((need) => Boolean(options[need])))
     .map(([name, check]) => ({
       name,
@@ -72,6 +81,23 @@ export function storeChecks(options: StoreSuiteOptions): StoreCheck[] {
         }
       },
     }));
+  return [...checks, ...raceChecks(options)];
+}
+
+function raceChecks({ processes, sweepDelayMs }: StoreSuiteOptions): StoreCheck[] {
+  if (!processes) return [];
+  const timeoutMs = 2 * (processes.patienceMs ?? 30_000);
+  const race = async (kill: boolean) => {
+    await storeRace({ ...processes, kill, sweepDelayMs });
+  };
+  return [
+    { name: "processes race for a cap: it is used up and never passed", timeoutMs, run: () => race(false) },
+    {
+      name: "processes race for a cap, and one is killed: its holds end, and the cap is kept",
+      timeoutMs,
+      run: () => race(true),
+    },
+  ];
 }
 
 // ---- The bench: a store, its clock, and short forms ----
@@ -613,6 +639,30 @@ const CHECKS: Record<string, Check> = {
         assert.ok(sum <= limit, `${sum} within ${buckets * step} ms`);
       }
       assert.ok(charges.length > 20);
+    },
+  },
+
+  "a rolling window stays within the limit in whatever order its calls arrive": {
+    async run(b) {
+      const [step, buckets, limit] = [1000, 5, 300];
+      const pick = random(16);
+      const first = Math.floor(b.now() / step) * step;
+      const at = (bucket: number) =>
+        b.hold("roll", { bucket, from: bucket - buckets * step, step, until: bucket + (buckets + 1) * step, limit });
+      const windows = range(20 + buckets).map((i) => at(first + i * step));
+      await b.take("last", [windows[9]!]);
+      await b.settle("last", { roll: 100 }, [windows[9]!]);
+      assert.equal((await b.take("late", [windows[5]!], { want: 300, min: 1 })).granted, 200);
+      assert.equal((await b.reserve("later still", [windows[7]!], { want: 1, min: 1 })).ok, false);
+      assert.equal((await b.take("before", [windows[3]!], { want: 300, min: 1 })).granted, 100);
+      for (let i = 0; i < 60; i++) {
+        const result = await b.reserve(`r${i}`, [windows[pick(20)]!], { want: 1 + pick(100), min: 1 });
+        if (result.ok && pick(2)) await b.store.release(`r${i}`);
+        for (const window of windows) {
+          const { used, held } = await b.usage(window);
+          assert.ok(used + held <= limit, `${used} used and ${held} held in one window`);
+        }
+      }
     },
   },
 

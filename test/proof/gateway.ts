@@ -16,13 +16,19 @@ export interface ProofOptions {
   readonly onExpire: "release" | "charge";
   readonly processes: number;
   readonly upstream: { readonly mistral: string; readonly llama: string };
+  /** Life of a reservation whose process died. */
+  readonly holdTtlMs: number;
+  readonly storeTimeoutMs: number;
+  /** A server that is not the usual one. */
+  readonly redisUrl?: string | undefined;
 }
 
-/** Holds of a killed process come back after this. */
-export const HOLD_TTL_MS = 4_000;
+/** The one model has a second target, the other has not. */
+export const MODELS = { ladder: "assistant", single: "assistant-single" } as const;
 
-export function openGateway({ kind, name, cap, onExpire, processes, upstream }: ProofOptions) {
-  const { store, disconnect } = openStore(kind, name, processes);
+export function openGateway(options: ProofOptions) {
+  const { cap, onExpire, upstream, holdTtlMs, storeTimeoutMs } = options;
+  const { store, disconnect } = openStore(options);
   const gateway = createGateway({
     providers: {
       mistral: mistral({ apiKey: "mistral-key", baseURL: upstream.mistral }),
@@ -30,17 +36,19 @@ export function openGateway({ kind, name, cap, onExpire, processes, upstream }: 
     },
     use: [
       router({
-        rules: [{ match: { model: "assistant" }, to: ["mistral/mistral-medium-3-5", "llama/devstral-small"] }],
+        rules: [
+          { match: { model: MODELS.ladder }, to: ["mistral/mistral-medium-3-5", "llama/devstral-small"] },
+          { match: { model: MODELS.single }, to: "mistral/mistral-medium-3-5" },
+        ],
       }),
       budget({
-        // The middleware has no option for it yet.
-        store: { ...store, reserve: (request) => store.reserve({ ...request, onExpire }) },
+        store,
+        onExpire,
         limits: [{ name: "mistral", match: { provider: "mistral" }, tokens: cap, per: "lifetime" }],
         estimate: (exchange) => fromText(exchange.body.bytes.toString()).inputBound,
         minGrant: 1,
-        holdTtlMs: HOLD_TTL_MS,
-        // The machine may be busy with other things: slow is not what is tested here.
-        storeTimeoutMs: 10_000,
+        holdTtlMs,
+        storeTimeoutMs,
       }),
       translator(),
     ],

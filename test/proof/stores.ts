@@ -16,19 +16,27 @@ export interface Opened {
   disconnect(): Promise<void>;
 }
 
-/** @param name file, key prefix or schema, of which each run has its own */
-export function openStore(kind: Kind, name: string, processes: number): Opened {
+export interface Where {
+  readonly kind: Kind;
+  /** File, key prefix or schema, of which each run has its own; connections to PostgreSQL have its name. */
+  readonly name: string;
+  readonly processes: number;
+  readonly redisUrl?: string | undefined;
+}
+
+export function openStore({ kind, name, processes, redisUrl = REDIS_URL }: Where): Opened {
   if (kind.startsWith("leased ")) {
-    const { store, disconnect } = openStore(kind.slice("leased ".length) as Kind, name, processes);
+    const plain = kind.slice("leased ".length) as Kind;
+    const { store, disconnect } = openStore({ kind: plain, name, processes, redisUrl });
     return { store: leased(store, { processes, ttlMs: 2_000, postEveryMs: 200 }), disconnect };
   }
   if (kind === "sqlite") return { store: sqliteStore(name), disconnect: async () => {} };
   if (kind === "redis") {
-    const client = new Redis(REDIS_URL);
+    const client = new Redis(redisUrl);
     client.on("error", () => {});
     return { store: redisStore({ client }, { prefix: name }), disconnect: async () => client.disconnect() };
   }
-  const pool = new pg.Pool({ connectionString: POSTGRES_URL, max: 4 });
+  const pool = new pg.Pool({ connectionString: POSTGRES_URL, max: 4, application_name: name });
   pool.on("error", () => {});
   return { store: postgresStore({ pool }, { schema: name, migrate: true }), disconnect: () => pool.end() };
 }

@@ -6,6 +6,7 @@ import { memoryStore } from "../../src/stores/memory.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { storeSuite } from "../../src/testing/store-suite.ts";
 import { deleteKeys, REDIS_URL, randomName, whyNoRedis } from "./children/servers.ts";
+import { raceOn } from "./children/stores.ts";
 
 storeSuite({ name: "leased memory store", create: () => leased(memoryStore()) }, { describe, test });
 
@@ -18,12 +19,14 @@ describe.skipIf(why)(`leases on Redis${why}`, () => {
     for (const prefix of prefixes) await deleteKeys(client, prefix);
     client.disconnect();
   });
-  const create = () => {
+  const newPrefix = () => {
     const prefix = randomName();
     prefixes.push(prefix);
-    return leased(redisStore({ client }, { prefix }));
+    return prefix;
   };
-  storeSuite({ name: "leased Redis store", create }, { describe, test });
+  const create = () => leased(redisStore({ client }, { prefix: newPrefix() }));
+  const processes = raceOn({ engine: "redis", name: newPrefix(), isLeased: true });
+  storeSuite({ name: "leased Redis store", create, processes }, { describe, test });
 });
 
 const DAY = 24 * 3_600_000;

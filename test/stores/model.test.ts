@@ -47,10 +47,13 @@ function modelStore(now: () => number): Omit<SyncBudgetStore, "close" | "traits"
     return { used, held };
   };
 
-  const stateOf = (hold: Hold) => {
+  const stateOf = (hold: Hold, last = hold.bucket) => {
     const { counter, bucket, limit, until } = hold;
-    return { counter, bucket, ...sums(counter, hold.from, bucket), limit, until };
+    return { counter, bucket, ...sums(counter, hold.from, last), limit, until };
   };
+
+  /** A reservation also counts the later buckets whose windows have its own in them. */
+  const reached = (hold: Hold) => stateOf(hold, hold.step === 0 ? hold.bucket : hold.bucket + hold.bucket - hold.from);
 
   return {
     reserve({ id, fingerprint, holds, want, min, ttlMs, onExpire }) {
@@ -58,15 +61,21 @@ function modelStore(now: () => number): Omit<SyncBudgetStore, "close" | "traits"
       const known = entries.get(id);
       if (known) {
         if (known.fingerprint !== fingerprint) throw new Error("ReservationConflict");
-        return { ok: true, granted: known.granted, replayed: true, now: now(), after: holds.map(stateOf) };
+        return {
+          ok: true,
+          granted: known.granted,
+          replayed: true,
+          now: now(),
+          after: holds.map((hold) => stateOf(hold)),
+        };
       }
       const fits = (hold: Hold, units: number) => {
-        const { used, held } = stateOf(hold);
+        const { used, held } = reached(hold);
         return hold.limit === null || used + held + hold.fixed + units * hold.perUnit <= hold.limit;
       };
       const denied = holds.filter((hold) => !fits(hold, min));
       if (denied.length > 0) {
-        const told = denied.map((hold) => ({ ...stateOf(hold), needed: hold.fixed + min * hold.perUnit }));
+        const told = denied.map((hold) => ({ ...reached(hold), needed: hold.fixed + min * hold.perUnit }));
         return { ok: false, now: now(), denied: told };
       }
       let granted = want;
@@ -75,7 +84,7 @@ function modelStore(now: () => number): Omit<SyncBudgetStore, "close" | "traits"
         holds.map((h) => [h.counter, { bucket: h.bucket, amount: h.fixed + granted * h.perUnit }]),
       );
       entries.set(id, { state: "held", fingerprint, granted, onExpire, expiresAt: now() + ttlMs, amounts });
-      return { ok: true, granted, replayed: false, now: now(), after: holds.map(stateOf) };
+      return { ok: true, granted, replayed: false, now: now(), after: holds.map(reached) };
     },
 
     settle({ id, actual, holds }: SettleRequest) {
@@ -154,6 +163,8 @@ type Command =
       more: number;
       ttl: number;
       charge: boolean;
+      /** How many buckets of a rolling window it comes late. */
+      late: number;
     }
   | { kind: "settle"; id: number; actual: number[]; holds: HoldPlan[] }
   | { kind: "release"; id: number }
@@ -189,6 +200,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       more: fc.nat(80),
       ttl: fc.integer({ min: 1, max: 4000 }),
       charge: fc.boolean(),
+      late: fc.constantFrom(0, 0, 0, 0, 1, 2, 3, 5),
     }),
   },
   {
@@ -230,7 +242,7 @@ function perform(store: Omit<SyncBudgetStore, "close" | "traits">, c: Command, n
         return store.reserve({
           id: `r${c.id}`,
           fingerprint: `f${c.fp}`,
-          holds: c.holds.map((hold) => toHold(hold, now)),
+          holds: c.holds.map((hold) => toHold(hold, now - c.late * STEP)),
           want: c.min + c.more,
           min: c.min,
           ttlMs: c.ttl,

@@ -4,6 +4,7 @@ import { InvalidUnits, type ReserveRequest } from "../../src/core/budget-store.t
 import { PostgresStoreError, postgresStore } from "../../src/stores/postgres.ts";
 import { storeSuite } from "../../src/testing/store-suite.ts";
 import { POSTGRES_URL, randomName, whyNoPostgres } from "./children/servers.ts";
+import { raceOn } from "./children/stores.ts";
 
 const DAY = 24 * 3_600_000;
 const why = await whyNoPostgres();
@@ -30,7 +31,12 @@ describe.skipIf(why)(`with PostgreSQL${why}`, () => {
     return postgresStore({ pool }, { schema });
   };
   storeSuite(
-    { name: "PostgreSQL store", create: empty, reopen: () => postgresStore({ pool }, { schema }) },
+    {
+      name: "PostgreSQL store",
+      create: empty,
+      reopen: () => postgresStore({ pool }, { schema }),
+      processes: raceOn({ engine: "postgres", name: newSchema() }),
+    },
     { describe, test },
   );
 

@@ -5,6 +5,7 @@ import { InvalidUnits, type ReserveRequest } from "../../src/core/budget-store.t
 import { type NodeRedisClient, redisStore } from "../../src/stores/redis.ts";
 import { storeSuite } from "../../src/testing/store-suite.ts";
 import { deleteKeys, REDIS_URL, randomName, whyNoRedis } from "./children/servers.ts";
+import { raceOn } from "./children/stores.ts";
 
 const DAY = 24 * 3_600_000;
 const why = await whyNoRedis();
@@ -35,6 +36,7 @@ describe.skipIf(why)(`with Redis${why}`, () => {
         return redisStore({ client: ioredis }, { prefix });
       },
       reopen: () => redisStore({ client: ioredis }, { prefix }),
+      processes: raceOn({ engine: "redis", name: newPrefix() }),
     },
     { describe, test },
   );

@@ -10,6 +10,7 @@ import type { Hold, ReserveRequest } from "../../src/core/budget-store.ts";
 import { type SqliteStoreOptions, sqliteStore } from "../../src/stores/sqlite.ts";
 import { currentOwner, isDead } from "../../src/stores/sqlite-owner.ts";
 import { storeSuite } from "../../src/testing/store-suite.ts";
+import { raceOn } from "./children/stores.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "turnpike-sqlite-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -30,6 +31,7 @@ storeSuite(
     },
     reopen: ({ now }) => sqliteStore({ path, now }),
     size: () => count(path, "tp_counter") + count(path, "tp_reservation"),
+    processes: raceOn({ engine: "sqlite", name: newFile() }),
   },
   { describe, test },
 );
@@ -164,47 +166,10 @@ describe("the file of the SQLite store", () => {
 // ---- Several processes ----
 
 describe("several processes with one SQLite file", () => {
-  test("race for a cap: it is used up, never passed, and nothing stays held, though one is killed", async () => {
-    const path = newFile();
-    const limit = 300_000;
-    const store = sqliteStore(path);
-    const racers = [1, 2, 3, 4].map((seed) => start("racer.ts", path, String(limit), String(seed)));
-    const victim = racers[0]!;
-    await Promise.all(racers.map((racer) => racer.ready));
-    for (const racer of racers) racer.child.stdin!.write("go\n");
-    let most = 0;
-    while (racers.slice(1).some((racer) => racer.child.exitCode === null)) {
-      const { used, held } = usage(store, "cap");
-      most = Math.max(most, used + held);
-      if (used > limit / 4 && victim.sum("done") > 0) victim.child.kill("SIGKILL");
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    await Promise.all(racers.map((racer) => racer.ended));
-    for (const racer of racers.slice(1)) expect(racer.errors(), racer.errors()).toBe("");
-    expect(racers.map((racer) => racer.child.exitCode)).toEqual([null, 0, 0, 0]);
-    expect(victim.child.signalCode).toBe("SIGKILL");
-    expect(most).toBeLessThanOrEqual(limit);
-
-    store.close();
-    const after = sqliteStore(path);
-    const { used, held } = usage(after, "cap");
-    expect(held).toBe(0);
-    expect(used).toBeLessThanOrEqual(limit);
-    expect(used).toBeGreaterThanOrEqual(0.98 * limit);
-    const sum = (word: string) => racers.reduce((total, racer) => total + racer.sum(word), 0);
-    expect(used).toBeGreaterThanOrEqual(sum("done"));
-    expect(used).toBeLessThanOrEqual(sum("intend"));
-    for (const seed of [2, 3, 4]) {
-      expect(usage(after, `own ${seed}`)).toEqual({ used: racers[seed - 1]!.sum("done"), held: 0 });
-    }
-    for (const racer of racers) expect(racer.sum("done"), "every racer got something").toBeGreaterThan(0);
-    after.close();
-  });
-
   test("holds of a killed process end when the file is opened next; those of a live one stay", async () => {
     const path = newFile();
-    const dead = start("holder.ts", path, "dead");
-    const live = start("holder.ts", path, "live");
+    const dead = hold(path, "dead");
+    const live = hold(path, "live");
     await Promise.all([dead.ready, live.ready]);
 
     const before = sqliteStore(path);
@@ -233,7 +198,7 @@ describe("several processes with one SQLite file", () => {
 
   test("many that open one new file at once all succeed", async () => {
     const path = newFile();
-    const holders = ["a", "b", "c", "d"].map((name) => start("holder.ts", path, name));
+    const holders = ["a", "b", "c", "d"].map((name) => hold(path, name));
     await Promise.all(holders.map((holder) => holder.ready));
     for (const holder of holders) holder.child.kill("SIGKILL");
     await Promise.all(holders.map((holder) => holder.ended));
@@ -256,34 +221,23 @@ describe("the owner of a hold", () => {
   });
 });
 
-interface Child {
+interface Holder {
   readonly child: ChildProcess;
   readonly ended: Promise<unknown>;
   /** Resolves at the first output. */
   readonly ready: Promise<unknown>;
   /** What it wrote to stderr, without Node's warnings. */
   errors(): string;
-  /** Sum of the numbers after a word in its output. */
-  sum(word: string): number;
 }
 
-function start(script: string, ...args: string[]): Child {
-  const file = fileURLToPath(new URL(`./children/${script}`, import.meta.url));
-  const child = spawn(process.execPath, ["--no-warnings", file, ...args], { stdio: ["pipe", "pipe", "pipe"] });
-  let output = "";
+/** A process that holds units and never gives them back. */
+function hold(path: string, name: string): Holder {
+  const file = fileURLToPath(new URL("./children/holder.ts", import.meta.url));
+  const child = spawn(process.execPath, ["--no-warnings", file, path, name], { stdio: ["ignore", "pipe", "pipe"] });
   let errors = "";
-  child.stdout.on("data", (data) => {
-    output += data;
-  });
   child.stderr.on("data", (data) => {
     errors += data;
   });
-  return {
-    child,
-    ended: once(child, "close"),
-    ready: Promise.race([once(child.stdout, "data"), once(child, "close")]),
-    errors: () => errors,
-    sum: (word) =>
-      [...output.matchAll(new RegExp(`^${word} (\\d+)$`, "gm"))].reduce((sum, hit) => sum + Number(hit[1]), 0),
-  };
+  const ended = once(child, "close");
+  return { child, ended, ready: Promise.race([once(child.stdout, "data"), ended]), errors: () => errors };
 }

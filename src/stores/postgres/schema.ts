@@ -150,8 +150,9 @@ BEGIN
     ELSE
       PERFORM ${s}.lock_row(h.k, ${ANCHOR}, h.keep);
       PERFORM ${s}.lock_row(h.k, h.b, h.keep);
+      -- Windows of later buckets have this one in them too, and this call may come when such a bucket was charged already.
       SELECT least(coalesce(sum(c.used), 0), ${MAX_UNITS}), least(coalesce(sum(c.held), 0), ${MAX_UNITS}) INTO u, hl
-        FROM ${s}.counter c WHERE c.key = h.k AND c.win BETWEEN h.f AND h.b;
+        FROM ${s}.counter c WHERE c.key = h.k AND c.win BETWEEN h.f AND 2 * h.b - h.f;
     END IF;
     us[h.i] := u;
     hs[h.i] := hl;

@@ -7,7 +7,7 @@ const BUCKETS_PER_KEY = 64;
 
 /** The keys of one window: what a script needs to add it up. */
 export interface Window {
-  /** In the order of time; the last one has the bucket that is charged. */
+  /** In the order of time. */
   readonly keys: readonly string[];
   /** First and last bucket in each key. */
   readonly ranges: readonly string[];

@@ -7,7 +7,7 @@
  * - scripts tell conflicts and losses as answers: an error may be retried by a client.
  *
  * Keys, all with one hash tag: `r:<id>` a reservation (hash), `x` when live reservations expire (sorted set of ids),
- * `c:…` the buckets of a counter (hash of `<bucket>u` and `<bucket>h`).
+ * `c:…` the buckets of a counter (hash of `<bucket>u` and `<bucket>h`, and `t`, the latest bucket that it has).
  * Fields of a reservation: s state, f fingerprint, g granted, x onExpire, e expires at, c its parts as JSON of the
  * caller (opaque here), a their amounts, n mark of the last writer, o and v the outcome and overrun of its settlement.
  */
@@ -37,10 +37,11 @@ end
 
 -- One bucket. used stays at MAX once there; held never falls below 0, should the key have been evicted.
 local function change(key, bucket, used, held, untilMs)
-  local v = redis.call('HMGET', key, bucket .. 'u', bucket .. 'h')
+  local v = redis.call('HMGET', key, bucket .. 'u', bucket .. 'h', 't')
   local u = math.max(0, math.min((v[1] or 0) + used, MAX))
   local h = math.max(0, (v[2] or 0) + held)
-  redis.call('HSET', key, bucket .. 'u', I(u), bucket .. 'h', I(h))
+  local t = math.max(tonumber(bucket), tonumber(v[3] or bucket))
+  redis.call('HSET', key, bucket .. 'u', I(u), bucket .. 'h', I(h), 't', I(t))
   keep(key, math.max(untilMs, now + DAY))
 end
 
@@ -48,12 +49,14 @@ end
 local function sums(keyAt, argAt, count, step)
   local u, h = 0, 0
   for k = 0, count - 1 do
+    local first, last = tonumber(ARGV[argAt + 2 * k]), tonumber(ARGV[argAt + 2 * k + 1])
+    if first < last then last = math.min(last, tonumber(redis.call('HGET', KEYS[keyAt + k], 't') or first)) end
     local fields = {}
-    for b = tonumber(ARGV[argAt + 2 * k]), tonumber(ARGV[argAt + 2 * k + 1]), step do
+    for b = first, last, step do
       fields[#fields + 1] = I(b) .. 'u'
       fields[#fields + 1] = I(b) .. 'h'
     end
-    local v = redis.call('HMGET', KEYS[keyAt + k], unpack(fields))
+    local v = #fields > 0 and redis.call('HMGET', KEYS[keyAt + k], unpack(fields)) or {}
     for j = 1, #fields, 2 do
       u = math.min(u + (v[j] or 0), MAX)
       h = math.min(h + (v[j + 1] or 0), MAX)
@@ -71,8 +74,8 @@ end
 
 /**
  * KEYS: reservation, expiries, then the keys of each hold. ARGV: id, fingerprint, ttl, want, min, onExpire, parts, mark,
- * force, holds; per hold: fixed, perUnit, limit (-1: none), keepUntil, bucket, step, keys, then first and last bucket
- * of each key. Answers: kind, granted, now, "something is due", then used and held of each hold before this call.
+ * force, holds; per hold: fixed, perUnit, limit (-1: none), keepUntil, bucket, position of its key (from 0), step, keys,
+ * then first and last bucket of each key. Answers: kind, granted, now, "something is due", then used and held of each hold before this call.
  */
 export const RESERVE = script(`
 local id, fp, ttl, want, min = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -89,8 +92,8 @@ local plan = {}
 local key, at = 3, 11
 for i = 1, n do
   local fixed, per, limit = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local step, count = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
-  local u, h = sums(key, at + 7, count, step)
+  local charged, step, count = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
+  local u, h = sums(key, at + 8, count, step)
   answer[#answer + 1] = I(u)
   answer[#answer + 1] = I(h)
   if limit >= 0 then
@@ -99,9 +102,8 @@ for i = 1, n do
     if fits < min then isDenied = true end
     if fits < granted then granted = fits end
   end
-  -- The last key of a hold has the bucket that is charged.
-  plan[i] = {KEYS[key + count - 1], ARGV[at + 4], fixed, per, tonumber(ARGV[at + 3]), u + h}
-  key, at = key + count, at + 7 + 2 * count
+  plan[i] = {KEYS[key + charged], ARGV[at + 4], fixed, per, tonumber(ARGV[at + 3]), u + h}
+  key, at = key + count, at + 8 + 2 * count
 end
 
 if old[1] then

@@ -6,6 +6,8 @@ import { openGateway } from "../gateway.ts";
 
 const { gateway, close } = openGateway(JSON.parse(process.argv[2]!));
 const server = createServer(toNodeHandler(gateway));
+// Callers keep their connections, also through a pause of a busy machine.
+server.keepAliveTimeout = 60_000;
 server.listen(0, "127.0.0.1", () => process.send!({ port: (server.address() as AddressInfo).port }));
 process.on("message", async () => {
   server.closeAllConnections();

@@ -1,3 +1,0 @@
-import { postgresRaces } from "./children/race-tests.ts";
-
-await postgresRaces("postgres");

@@ -1,3 +1,0 @@
-import { redisRaces } from "./children/race-tests.ts";
-
-await redisRaces("redis");

@@ -31,5 +31,6 @@ export { type NodeHandler, type NodeHandlerOptions, toNodeHandler } from "./http
 export { type AuthOptions, auth, hashKey, type JwtOptions, type LookupResult } from "./middleware/auth/index.ts";
 export { type BudgetOptions, type BudgetWarning, budget, type TopUp } from "./middleware/budget/index.ts";
 export { type LoggerOptions, type LogSink, logger } from "./middleware/logger.ts";
-export { type RouterOptions, router } from "./middleware/router.ts";
+export { type ResidencyOptions, residency } from "./middleware/residency.ts";
+export { type RouterOptions, router } from "./middleware/router/index.ts";
 export { type TranslatorOptions, translator } from "./middleware/translator/index.ts";

@@ -44,6 +44,8 @@ export interface AttemptRecord {
   readonly model: string;
   readonly jurisdiction: string | undefined;
   readonly region: string | undefined;
+  /** Policies that the target was held against, and met. */
+  readonly policies: readonly string[];
   readonly changes: readonly Change[];
   readonly outcome: Outcome;
   /** Raw request and answer, where the provider has `capture: true`. */
@@ -105,6 +107,8 @@ export class Exchange {
   grantedTokens: number | undefined;
   /** Changes made for this attempt. */
   readonly changes: Change[] = [];
+  /** Policies that this attempt's target was held against, and met. */
+  readonly policies: string[] = [];
   /** Records of finished attempts, in order. */
   readonly attempts: AttemptRecord[];
   /** Extra response headers, set by any middleware. */
@@ -273,6 +277,7 @@ export class Exchange {
       model: target.model,
       jurisdiction: target.provider.jurisdiction,
       region: target.provider.region,
+      policies: attempt.policies,
       changes: attempt.changes,
       outcome,
       capture: attempt.capture,

@@ -1,4 +1,5 @@
 import type { ModelInfo } from "./dialect.ts";
+import type { GatewayError } from "./errors.ts";
 import type { Exchange, Identity } from "./exchange.ts";
 import type { Lesson, Provider, Target } from "./provider.ts";
 import type { Reply } from "./reply.ts";
@@ -6,12 +7,28 @@ import type { Reply } from "./reply.ts";
 /** Hands the exchange down. May be called again: the router calls it once per attempt. */
 export type Next = (exchange: Exchange) => Promise<Reply>;
 
+/** Where one rule can send to, and whom it is for where it says so. */
+export interface Route {
+  /** As an error or a log names it: `rules[0] (claude)`. */
+  readonly name: string;
+  /** Names or globs that the rule asks of the caller; absent: anybody. */
+  readonly callers: { readonly key?: readonly string[]; readonly team?: readonly string[] };
+  readonly targets: readonly Target[];
+}
+
 /** What `createGateway` shows to a middleware when it is built. */
 export interface GatewayPlan {
   readonly providers: ReadonlyMap<string, Provider>;
   readonly now: () => number;
   /** Targets that are named by the router's rules; complete once every middleware is set up. */
   readonly targets: () => readonly Target[];
+  /** The rules they belong to. */
+  readonly routes: () => readonly Route[];
+  /**
+   * Why a policy forbids this identity this target; `undefined` where it does not. Whoever sends something anywhere
+   * but down the pipeline (a cache's embeddings, a judge) has to ask.
+   */
+  readonly veto: (identity: Identity, target: Target) => GatewayError | undefined;
   /** Model names that clients of the served dialects are known to ask for. */
   readonly clientModels: readonly string[];
 }
@@ -36,18 +53,19 @@ export interface Middleware {
   readonly learned?: (target: Target, dialect: string) => readonly Lesson[];
   /** Targets it may send to. */
   readonly targets?: () => readonly Target[];
+  /** The rules by which it does. */
+  readonly routes?: () => readonly Route[];
+  /** Whether its policy forbids this identity this target, whatever is asked. */
+  readonly veto?: (identity: Identity, target: Target) => GatewayError | undefined;
   /** Models that callers may ask for because of it. */
   readonly models?: () => readonly ModelInfo[];
 }
 
+/** Everything that a middleware says of itself beside what it does. */
+type Facts = { readonly [Name in keyof Middleware]: Middleware[Name] };
+
 /** Attaches facts to a middleware function. */
-export function defineMiddleware(
-  facts: Pick<
-    Middleware,
-    "id" | "needs" | "provides" | "setup" | "close" | "models" | "identify" | "ready" | "targets" | "learned"
-  >,
-  run: (exchange: Exchange, next: Next) => Promise<Reply>,
-): Middleware {
+export function defineMiddleware(facts: Facts, run: (exchange: Exchange, next: Next) => Promise<Reply>): Middleware {
   // `name` and `length` of a function are its own; only our keys are added.
   return Object.assign(run as Middleware, facts);
 }

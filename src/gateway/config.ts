@@ -7,7 +7,8 @@ import type { KeyTable } from "../keys/table.ts";
 import { auth, authFileOptions } from "../middleware/auth/index.ts";
 import { budget, budgetFileOptions } from "../middleware/budget/index.ts";
 import { logger, loggerFileOptions } from "../middleware/logger.ts";
-import { router, routerOptions } from "../middleware/router.ts";
+import { residency, residencyOptions } from "../middleware/residency.ts";
+import { router, routerOptions } from "../middleware/router/index.ts";
 import { translator, translatorOptions } from "../middleware/translator/index.ts";
 import { type ProviderFactory, providerOptions } from "../providers/define.ts";
 import * as builtIn from "../providers/index.ts";
@@ -60,6 +61,7 @@ const configSchema = z.strictObject({
     .describe('`{ "format": "auto" | "pretty" | "json" }`, or false for no log.'),
   auth: authFileOptions.optional().describe("Who may call. Absent: anyone who reaches the port."),
   router: routerOptions.prefault({}),
+  residency: residencyOptions.optional(),
   budget: budgetFileOptions
     .extend({
       store: z
@@ -105,7 +107,7 @@ export function parseConfig(given: unknown, environment: Environment = process.e
   return parsed.data;
 }
 
-/** The options of `createGateway()` that a configuration stands for: logger, auth, router, budget, translator. */
+/** The options of `createGateway()` that a configuration stands for: logger, auth, router, residency, budget, translator. */
 export async function optionsFromConfig(config: Config, given: { store?: BudgetStore } = {}): Promise<GatewayOptions> {
   const providers: Record<string, Provider> = {};
   for (const [name, { type, ...options }] of Object.entries(config.providers)) {
@@ -119,6 +121,7 @@ export async function optionsFromConfig(config: Config, given: { store?: BudgetS
     use.push(at("auth", () => auth({ ...options, ...(table && { table }) })));
   }
   use.push(router(config.router));
+  if (config.residency) use.push(residency(config.residency));
   if (config.budget) {
     const { store: address, leased, ...options } = config.budget;
     const shared = given.store ?? (await openStore(address));

@@ -5,14 +5,14 @@ import { RequestBody } from "../core/body.ts";
 import type { Dialect, ModelInfo, Operation } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
 import { Exchange, type GatewayServices, type Identity } from "../core/exchange.ts";
-import { compose, type Middleware } from "../core/middleware.ts";
+import { compose, type GatewayPlan, type Middleware } from "../core/middleware.ts";
 import type { Capabilities, Lesson, Provider } from "../core/provider.ts";
 import type { Reply } from "../core/reply.ts";
 import { isObject, type JsonObject } from "../core/util.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
 import { openaiChat } from "../dialects/openai-chat/index.ts";
 import type { BudgetMiddleware, TopUp } from "../middleware/budget/index.ts";
-import { router } from "../middleware/router.ts";
+import { router } from "../middleware/router/index.ts";
 import { translator } from "../middleware/translator/index.ts";
 import { priceOf } from "../prices/index.ts";
 import { newId } from "./ids.ts";
@@ -149,7 +149,15 @@ export function createGateway(given: GatewayOptions): Gateway {
   checkOrder(stack);
   const targets = () => stack.flatMap((middleware) => middleware.targets?.() ?? []);
   const clientModels = DIALECTS.flatMap((dialect) => dialect.clientModels ?? []);
-  for (const middleware of stack) middleware.setup?.({ providers, now, clientModels, targets });
+  const routes = () => stack.flatMap((middleware) => middleware.routes?.() ?? []);
+  const veto: GatewayPlan["veto"] = (identity, target) => {
+    for (const middleware of stack) {
+      const reason = middleware.veto?.(identity, target);
+      if (reason) return reason;
+    }
+    return undefined;
+  };
+  for (const middleware of stack) middleware.setup?.({ providers, now, clientModels, targets, routes, veto });
 
   const services: GatewayServices = { now, estimateInput: rememberedEstimate, cost: priceOf };
   const run = compose(stack, async () => {

@@ -66,6 +66,7 @@ function attemptFields(exchange: Exchange, record: AttemptRecord) {
     model: clean(record.model),
     ...(record.jurisdiction && { jurisdiction: record.jurisdiction }),
     ...(record.region && { region: record.region }),
+    ...(record.policies.length > 0 && { policies: record.policies.map((policy) => clean(policy)) }),
     ...outcomeFields(record.outcome),
     ...(record.changes.length > 0 && { changes: record.changes.map(formatChange) }),
     ...(record.capture && { capture: record.capture }),

@@ -80,7 +80,7 @@ describe("a configuration file", () => {
         "budget.limits[0]: a limit needs a unit: one of tokens, inputTokens, outputTokens, requests, usd, concurrent",
         "budget.store: expected "memory", "sqlite:FILE", "redis://HOST" or "postgres://HOST/DATABASE"",
         "translator.onUnsupported: Invalid option: expected one of "fit"|"reject"",
-        "(top level): Unrecognized key: "cashe"; known are $schema, server, providers, logger, auth, router, budget, translator, timeoutMs",
+        "(top level): Unrecognized key: "cashe"; known are $schema, server, providers, logger, auth, router, residency, budget, translator, timeoutMs",
       ]
     `);
   });
@@ -155,7 +155,7 @@ describe("the published JSON Schema", () => {
     const types = ["anthropic", "mistral", "openai", "openai-compatible", "simulated"];
     const schema = configJsonSchema();
     expect(Object.keys(schema.properties as object).sort()).toEqual(
-      ["$schema", "server", "providers", "logger", "auth", "router", "budget", "translator", "timeoutMs"].sort(),
+      ["$schema", "server", "providers", "logger", "auth", "router", "residency", "budget", "translator", "timeoutMs"].sort(),
     );
     expect(schema).toMatchObject({
       required: ["providers"],

@@ -1,13 +1,13 @@
 import pRetry from "p-retry";
 import { z } from "zod";
-import type { ModelInfo } from "../core/dialect.ts";
-import { type ErrorCode, GatewayError, toGatewayError } from "../core/errors.ts";
-import type { Exchange } from "../core/exchange.ts";
-import { anyGlob } from "../core/glob.ts";
-import { defineMiddleware, type GatewayPlan, type Middleware, type Next } from "../core/middleware.ts";
-import { type ProviderOperation, type Target, targetName } from "../core/provider.ts";
-import type { Reply } from "../core/reply.ts";
-import { EFFORTS, type Effort, type Reasoning } from "../core/request.ts";
+import type { ModelInfo } from "../../core/dialect.ts";
+import { type ErrorCode, GatewayError, toGatewayError } from "../../core/errors.ts";
+import type { Exchange } from "../../core/exchange.ts";
+import { anyGlob } from "../../core/glob.ts";
+import { defineMiddleware, type GatewayPlan, type Middleware, type Next, type Route } from "../../core/middleware.ts";
+import { type ProviderOperation, type Target, targetName } from "../../core/provider.ts";
+import type { Reply } from "../../core/reply.ts";
+import { EFFORTS, type Effort, type Reasoning } from "../../core/request.ts";
 
 const names = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
 
@@ -183,6 +183,12 @@ export function router(given: RouterOptions = {}): Middleware {
       provides: ["target"],
       targets: () =>
         rules.flatMap((rule) => rule.to.filter(({ model }) => model !== "*").map((to) => targetOf(to, plan!))),
+      routes: () =>
+        rules.map((rule, index) => ({
+          name: ruleName(options.rules[index]!, index),
+          callers: callersOf(options.rules[index]!),
+          targets: rule.to.map((to) => targetOf(to, plan!)),
+        })),
       models: () => aliases(options.rules, plan),
       setup(given) {
         plan = given;
@@ -221,6 +227,14 @@ function compileRule(rule: z.output<typeof routerOptions>["rules"][number], inde
     }),
   };
 }
+
+const ruleName = ({ name }: { name?: string | undefined }, index: number) =>
+  name === undefined ? `rules[${index}]` : `rules[${index}] (${name})`;
+
+const callersOf = ({ match: { key, team } }: z.output<typeof routerOptions>["rules"][number]): Route["callers"] => ({
+  ...(key !== undefined && { key: [key].flat() }),
+  ...(team !== undefined && { team: [team].flat() }),
+});
 
 const prescribed = (level: "off" | Effort): Reasoning =>
   level === "off" ? { mode: "off" } : { mode: "on", effort: level };
@@ -300,9 +314,12 @@ function isFinal(error: GatewayError): boolean {
   return CALLERS_FAULT.has(error.code);
 }
 
-/** One error for the whole ladder: the last target's status, which is what a client can act on, and every reason. */
+/**
+ * One error for the whole ladder: the status of the last target that was asked, which is what a client can act on, and
+ * every reason. Who may not be asked at all is no news to the client.
+ */
 function oneError(failures: readonly { target: Target; error: GatewayError }[]): GatewayError {
-  const last = failures.at(-1)!.error;
+  const last = (failures.findLast(({ error }) => error.code !== "no_compliant_target") ?? failures.at(-1)!).error;
   if (failures.length === 1) return last;
   const reasons = failures.map(({ target, error }) => `${targetName(target)}: ${error.message}`);
   return new GatewayError(last.code, `No target could answer. ${reasons.join(" | ")}`, {

@@ -52,6 +52,15 @@ export interface AttemptRecord {
   readonly capture?: Capture | undefined;
 }
 
+/** How the router decided, for the log. */
+export interface RouteTrace {
+  /** `rules[0] (claude)`; absent: `provider/model`, without a rule. */
+  readonly rule?: string;
+  /** In the order in which they are asked. */
+  readonly candidates: readonly string[];
+  readonly excluded: readonly { target: string; reason: string }[];
+}
+
 export type NoteRecord = Record<string, unknown> & { event: string };
 
 export interface Capture {
@@ -103,6 +112,12 @@ export class Exchange {
   #upstreamDialect: Dialect | undefined;
   /** What the route prescribes instead of the caller's own wish. */
   reasoning: Reasoning | undefined;
+  /** Present after the router, on the caller's exchange. */
+  route: RouteTrace | undefined;
+  /** Patience with this attempt's upstream, where the route says it. */
+  timeouts: { firstByteMs?: number | undefined; idleMs?: number | undefined } | undefined;
+  /** An answer by which the model declines is an error, because the route has somebody else to ask. */
+  refusalFails = false;
   /** Output tokens that the budget granted; sent upstream as the bound. */
   grantedTokens: number | undefined;
   /** Changes made for this attempt. */
@@ -178,9 +193,9 @@ export class Exchange {
     this.#upstreamDialect = dialect;
   }
 
-  /** An attempt at one target. */
-  fork(target: Target): Exchange {
-    return new Exchange(this, this, target);
+  /** An attempt at one target. @param body what is asked there; default the caller's own request */
+  fork(target: Target, body: RequestBody = this.body): Exchange {
+    return new Exchange(body === this.body ? this : { ...initOf(this), body }, this, target);
   }
 
   /** The attempt whose reply the caller gets: when it ends, so does the exchange. */
@@ -320,3 +335,13 @@ export class Exchange {
     return new GatewayError(code, message, { ...options, provider: this.target?.providerName });
   }
 }
+
+const initOf = ({ id, operation, dialect, headers, services, trusted, identity }: Exchange) => ({
+  id,
+  operation,
+  dialect,
+  headers,
+  services,
+  trusted,
+  identity,
+});

@@ -1,8 +1,9 @@
 import type { ModelInfo } from "./dialect.ts";
-import type { GatewayError } from "./errors.ts";
+import type { ErrorCode, GatewayError } from "./errors.ts";
 import type { Exchange, Identity } from "./exchange.ts";
 import type { Lesson, Provider, Target } from "./provider.ts";
 import type { Reply } from "./reply.ts";
+import type { Change } from "./request.ts";
 
 /** Hands the exchange down. May be called again: the router calls it once per attempt. */
 export type Next = (exchange: Exchange) => Promise<Reply>;
@@ -14,6 +15,55 @@ export interface Route {
   /** Names or globs that the rule asks of the caller; absent: anybody. */
   readonly callers: { readonly key?: readonly string[]; readonly team?: readonly string[] };
   readonly targets: readonly Target[];
+}
+
+/** One counter of a caller's limit. */
+export interface LimitState {
+  limit: string;
+  unit: string;
+  /** In the unit; US dollars for `usd`. */
+  amount: number;
+  used: number;
+  /** Reserved by running requests. */
+  held: number;
+  remaining: number;
+  /** ISO time; `null` when no time brings more. */
+  resetsAt: string | null;
+}
+
+/** What a middleware would do with an attempt. */
+export interface Foresight {
+  /** It would refuse it. */
+  refused?: GatewayError;
+  limits?: readonly LimitState[];
+  changes?: readonly Change[];
+}
+
+/** A target that a request could go to. */
+export interface ExplainedTarget {
+  /** `provider/model` */
+  target: string;
+  jurisdiction?: string | undefined;
+  region?: string | undefined;
+  /** Why it would not be asked, or would refuse; absent: it would be sent the request, if those before it fail. */
+  excluded?: { code: ErrorCode; reason: string };
+  /** For an answer of the usual length, at most of what the caller allows; `null`: the price is unknown. */
+  estimatedUsd?: number | null;
+  limits?: readonly LimitState[];
+  changes?: readonly Change[];
+}
+
+/** Where a request would go, and why. */
+export interface Explanation {
+  /** The rule that matched; absent: `provider/model`, without a rule. */
+  rule?: string;
+  /** After aliases. */
+  model: string;
+  inputTokens: number;
+  /** What the answer is taken to be long. */
+  outputTokens: number;
+  /** In the order in which they would be asked; then those that are left out. */
+  candidates: readonly ExplainedTarget[];
 }
 
 /** What `createGateway` shows to a middleware when it is built. */
@@ -29,6 +79,12 @@ export interface GatewayPlan {
    * but down the pipeline (a cache's embeddings, a judge) has to ask.
    */
   readonly veto: (identity: Identity, target: Target) => GatewayError | undefined;
+  /** The caller's limits as they stand. */
+  readonly usage: (identity: Identity) => Promise<readonly LimitState[]>;
+  /** Names of all limits. */
+  readonly limitNames: () => readonly string[];
+  /** What stands after the router would do with an attempt; nothing is sent or reserved. */
+  readonly foresee: (attempt: Exchange) => Promise<Foresight>;
   /** Model names that clients of the served dialects are known to ask for. */
   readonly clientModels: readonly string[];
 }
@@ -57,6 +113,12 @@ export interface Middleware {
   readonly routes?: () => readonly Route[];
   /** Whether its policy forbids this identity this target, whatever is asked. */
   readonly veto?: (identity: Identity, target: Target) => GatewayError | undefined;
+  /** What it would do with an attempt, without doing it. */
+  readonly foresee?: (attempt: Exchange) => Promise<Foresight> | Foresight;
+  /** Of a router: the whole decision on a request that is not sent. */
+  readonly explain?: (exchange: Exchange) => Promise<Explanation>;
+  readonly usage?: (identity: Identity) => Promise<readonly LimitState[]>;
+  readonly limitNames?: readonly string[];
   /** Models that callers may ask for because of it. */
   readonly models?: () => readonly ModelInfo[];
 }

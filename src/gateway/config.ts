@@ -8,7 +8,7 @@ import { auth, authFileOptions } from "../middleware/auth/index.ts";
 import { budget, budgetFileOptions } from "../middleware/budget/index.ts";
 import { logger, loggerFileOptions } from "../middleware/logger.ts";
 import { residency, residencyOptions } from "../middleware/residency.ts";
-import { router, routerOptions } from "../middleware/router/index.ts";
+import { router, routerFileOptions } from "../middleware/router/index.ts";
 import { translator, translatorOptions } from "../middleware/translator/index.ts";
 import { type ProviderFactory, providerOptions } from "../providers/define.ts";
 import * as builtIn from "../providers/index.ts";
@@ -60,7 +60,7 @@ const configSchema = z.strictObject({
     .prefault({})
     .describe('`{ "format": "auto" | "pretty" | "json" }`, or false for no log.'),
   auth: authFileOptions.optional().describe("Who may call. Absent: anyone who reaches the port."),
-  router: routerOptions.prefault({}),
+  router: routerFileOptions.prefault({}),
   residency: residencyOptions.optional(),
   budget: budgetFileOptions
     .extend({

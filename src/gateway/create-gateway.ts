@@ -5,7 +5,7 @@ import { RequestBody } from "../core/body.ts";
 import type { Dialect, ModelInfo, Operation } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
 import { Exchange, type GatewayServices, type Identity } from "../core/exchange.ts";
-import { compose, type GatewayPlan, type Middleware } from "../core/middleware.ts";
+import { compose, type Foresight, type GatewayPlan, type Middleware } from "../core/middleware.ts";
 import type { Capabilities, Lesson, Provider } from "../core/provider.ts";
 import type { Reply } from "../core/reply.ts";
 import { isObject, type JsonObject } from "../core/util.ts";
@@ -157,7 +157,21 @@ export function createGateway(given: GatewayOptions): Gateway {
     }
     return undefined;
   };
-  for (const middleware of stack) middleware.setup?.({ providers, now, clientModels, targets, routes, veto });
+  const usage = async (identity: Identity) =>
+    (await Promise.all(stack.map((middleware) => middleware.usage?.(identity) ?? []))).flat();
+  const limitNames = () => stack.flatMap((middleware) => middleware.limitNames ?? []);
+  const plan: GatewayPlan = {
+    providers,
+    now,
+    clientModels,
+    targets,
+    routes,
+    veto,
+    usage,
+    limitNames,
+    foresee: (attempt) => foresee(stack, attempt),
+  };
+  for (const middleware of stack) middleware.setup?.(plan);
 
   const services: GatewayServices = { now, estimateInput: rememberedEstimate, cost: priceOf };
   const run = compose(stack, async () => {
@@ -325,6 +339,18 @@ function bodyOf(json: unknown): RequestBody {
   } catch (error) {
     throw new GatewayError("invalid_request", `The request cannot be written as JSON: ${(error as Error).message}`);
   }
+}
+
+/** What each middleware would do with an attempt, together; the first that would refuse decides. */
+async function foresee(stack: readonly Middleware[], attempt: Exchange): Promise<Foresight> {
+  const all: Foresight = {};
+  for (const middleware of stack) {
+    const { refused, limits, changes } = (await middleware.foresee?.(attempt)) ?? {};
+    if (refused) all.refused ??= refused;
+    if (limits) all.limits = [...(all.limits ?? []), ...limits];
+    if (changes) all.changes = [...(all.changes ?? []), ...changes];
+  }
+  return all;
 }
 
 /** Refuses an order in which a middleware would not find what it needs. */

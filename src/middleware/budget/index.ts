@@ -32,12 +32,12 @@ export interface TopUp {
   id: string;
 }
 
-export type BudgetMiddleware = Middleware & {
+export type BudgetMiddleware = {
   /** What an identity has used and what remains, for every limit in force on it. */
   usage(identity: Identity): Promise<BudgetUsage[]>;
   /** Adds to a prepaid limit, at once and for good. */
   topUp(payment: TopUp): Promise<void>;
-};
+} & Middleware;
 
 /**
  * Hard caps: reserves what an attempt may cost, in one atomic call to the store, before the upstream sees it, and
@@ -220,6 +220,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     {
       id: "budget",
       needs: ["target"],
+      limitNames: limits.map(({ name }) => name),
       setup(given) {
         plan = given;
         for (const limit of limits) checkProviders(limit, given);

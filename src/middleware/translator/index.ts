@@ -261,6 +261,7 @@ export async function send(exchange: Exchange, prepared: Pick<Prepared, "path" |
     path: prepared.path,
     headers: forwardedHeaders(exchange),
     body: prepared.body,
+    timeouts: exchange.timeouts,
     onAbort: (abort) =>
       exchange.onAbort((reason) => {
         if (reason.code === "client_closed" && exchange.mayDrain?.()) exchange.draining = true;
@@ -311,7 +312,7 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
     {
       status: error.status,
       param: error.param,
-      retryable: response.headers["x-should-retry"] === "false" ? false : error.retryable,
+      retryable: toldToRetry(response.headers) ?? error.retryable,
       retryAfterSeconds: error.retryAfterSeconds ?? hint,
       upstreamCode: error.upstreamCode,
       provider: providerName,
@@ -332,6 +333,11 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
       cause: new Refusal(body),
     },
   );
+}
+
+/** What the upstream says itself of trying again. */
+function toldToRetry({ "x-should-retry": told }: Record<string, string>): boolean | undefined {
+  return told === "true" ? true : told === "false" ? false : undefined;
 }
 
 function authMessage(provider: string, status: number): string {

@@ -7,7 +7,7 @@ import { readAll } from "../../core/read-all.ts";
 import type { Reply, StreamSink, StreamSource } from "../../core/reply.ts";
 import { sseReader } from "../../dialects/sse.ts";
 import { callerContext, type Prepared } from "./index.ts";
-import { decode, parse, restoreNames } from "./json.ts";
+import { declined, decode, parse, restoreNames } from "./json.ts";
 import { written } from "./local.ts";
 import { Meter } from "./meter.ts";
 
@@ -88,6 +88,10 @@ class Pump implements StreamSource {
           return;
         }
         this.#meter.event(event);
+        if (!this.#decided && event.type === "finish" && event.reason === "refusal" && this.#exchange.refusalFails) {
+          failed = this.#meter.refused();
+          return;
+        }
         if (!this.#decided && isContent(event)) this.#decided = true;
         if (this.#encoder) frames.push(...this.#encoder.encode(this.#restored(event)));
       }
@@ -262,6 +266,7 @@ async function streamOfJson(exchange: Exchange, prepared: Prepared, response: Up
   const answer = decode(exchange, parse(bytes, meter), meter);
   restoreNames(answer, prepared.toolNames);
   meter.response(answer);
+  if (exchange.refusalFails && declined(answer)) throw meter.refused();
   meter.content();
   meter.finish();
   return written(exchange, answer);

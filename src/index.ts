@@ -5,7 +5,14 @@ export * from "./core/budget-store.ts";
 export type { Dialect, Frame, ModelInfo, Operation } from "./core/dialect.ts";
 export { type ErrorCode, GatewayError, type GatewayErrorOptions, isGatewayError } from "./core/errors.ts";
 export type { AttemptRecord, Exchange, Identity, Outcome } from "./core/exchange.ts";
-export { defineMiddleware, type Middleware, type Next } from "./core/middleware.ts";
+export {
+  defineMiddleware,
+  type ExplainedTarget,
+  type Explanation,
+  type LimitState,
+  type Middleware,
+  type Next,
+} from "./core/middleware.ts";
 export type { Capabilities, CapabilityRow, Provider, Target } from "./core/provider.ts";
 export { JsonBody, type Reply, type StreamBody, type StreamSource } from "./core/reply.ts";
 export type { Change, ChatRequest, ChatResponse, Message, Part, Tool } from "./core/request.ts";
@@ -14,6 +21,7 @@ export type { JsonObject } from "./core/util.ts";
 export {
   type CallOptions,
   createGateway,
+  type ExplainOptions,
   type Gateway,
   type GatewayOptions,
   type TargetCapabilities,

@@ -32,6 +32,7 @@ const ROOMS: Record<string, { may: readonly string[]; own: "any" | "shared-only"
 const SHARED = new Set([
   "dialects/sse.ts",
   "providers/define.ts",
+  "providers/keys.ts",
   "providers/transport.ts",
   "stores/memory.ts",
   "stores/due-queue.ts",

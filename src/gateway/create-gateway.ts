@@ -5,9 +5,9 @@ import { RequestBody } from "../core/body.ts";
 import type { Dialect, ModelInfo, Operation } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
 import { Exchange, type GatewayServices, type Identity } from "../core/exchange.ts";
-import { compose, type Foresight, type GatewayPlan, type Middleware } from "../core/middleware.ts";
+import { compose, type Explanation, type Foresight, type GatewayPlan, type Middleware } from "../core/middleware.ts";
 import type { Capabilities, Lesson, Provider } from "../core/provider.ts";
-import type { Reply } from "../core/reply.ts";
+import { JsonBody, type Reply } from "../core/reply.ts";
 import { isObject, type JsonObject } from "../core/util.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
 import { openaiChat } from "../dialects/openai-chat/index.ts";
@@ -79,6 +79,12 @@ export interface CallOptions {
   headers?: Record<string, string>;
 }
 
+export interface ExplainOptions extends CallOptions {
+  /** Wire format of the request. @default "openai-chat" */
+  dialect?: string;
+  operation?: "chat" | "embeddings" | "count-tokens";
+}
+
 /** One request at the gateway's door, whichever surface it came through. */
 export interface GatewayRequest {
   dialect: Dialect;
@@ -110,6 +116,11 @@ export interface Gateway {
   models(): ModelInfo[];
   /** What an identity has used and what remains, for every limit in force on it. */
   usage(identity?: Identity): Promise<BudgetUsage[]>;
+  /**
+   * Where a request would go and why: every candidate with its price, its limits and the changes that it would need.
+   * Nothing is sent, reserved or logged. The middleware before the router runs. @throws GatewayError
+   */
+  explain(request: Record<string, unknown>, options?: ExplainOptions): Promise<Explanation>;
   /** Adds to a prepaid (`lifetime`) limit, at once. The same id counts once. */
   topUp(payment: TopUp): Promise<void>;
   /** No new requests; waits for running ones up to `drainMs` (default 10 s), then ends them; settles and closes stores. */
@@ -307,6 +318,32 @@ export function createGateway(given: GatewayOptions): Gateway {
     models: () => listModels(providers, stack),
     async usage(identity = {}) {
       return (await Promise.all(budgets().map((budget) => budget.usage(identity)))).flat();
+    },
+    async explain(request, { dialect: id = openaiChat.id, operation = "chat", as, key, headers } = {}) {
+      const dialect = DIALECTS.find((each) => each.id === id);
+      if (!dialect) throw new TypeError(`gateway.explain: unknown dialect "${id}"`);
+      const place = stack.findIndex((middleware) => middleware.explain);
+      if (place === -1) throw new TypeError("gateway.explain: there is no router() in `use`");
+      // It never finishes: whatever counts or logs waits for the end of an exchange.
+      const exchange = new Exchange({
+        id: newId(),
+        operation,
+        dialect,
+        body: bodyOf(request),
+        headers: { ...headers, ...(key !== undefined && { authorization: `Bearer ${key}` }) },
+        services,
+        trusted: key === undefined,
+        ...(as && { identity: as }),
+      });
+      let explanation: Explanation | undefined;
+      const before = stack.slice(0, place).filter(({ id }) => id !== "cache");
+      const reply = { status: 200, headers: {}, body: new JsonBody({ value: {} }) };
+      await compose(before, async (asked) => {
+        explanation = await stack[place]!.explain!(asked);
+        return reply;
+      })(exchange);
+      if (!explanation) throw new GatewayError("no_target", "A middleware before the router answers by itself");
+      return explanation;
     },
     async topUp(payment) {
       const budget = budgets()[0];

@@ -86,8 +86,19 @@ function requestFields(exchange: Exchange, outcome: Outcome) {
     ...(identity.user && { user: clean(identity.user) }),
     ...(identity.team && { team: clean(identity.team) }),
     ...(served && { target: clean(`${served.providerName}/${served.model}`) }),
+    ...(exchange.route && { route: routeFields(exchange.route) }),
     attempts: exchange.attempts.length,
     ...outcomeFields(outcome),
+  };
+}
+
+function routeFields({ rule, candidates, excluded }: NonNullable<Exchange["route"]>) {
+  return {
+    ...(rule && { rule: clean(rule) }),
+    candidates: candidates.map((name) => clean(name)),
+    ...(excluded.length > 0 && {
+      excluded: excluded.map(({ target, reason }) => ({ target: clean(target), reason: clean(reason) })),
+    }),
   };
 }
 

@@ -2,7 +2,14 @@ import { z } from "zod";
 import { GatewayError } from "../core/errors.ts";
 import type { Exchange, Identity } from "../core/exchange.ts";
 import { anyGlob } from "../core/glob.ts";
-import { defineMiddleware, type GatewayPlan, type Middleware, type Next, type Route } from "../core/middleware.ts";
+import {
+  defineMiddleware,
+  type Foresight,
+  type GatewayPlan,
+  type Middleware,
+  type Next,
+  type Route,
+} from "../core/middleware.ts";
 import { type Target, targetName } from "../core/provider.ts";
 import type { Reply } from "../core/reply.ts";
 
@@ -66,6 +73,11 @@ export function residency(given: ResidencyOptions): Middleware {
     });
   }
 
+  const foresee = ({ identity, target }: Exchange): Foresight => {
+    const refused = veto(identity, target!);
+    return refused ? { refused } : {};
+  };
+
   async function run(exchange: Exchange, next: Next): Promise<Reply> {
     const refused = veto(exchange.identity, exchange.target!);
     if (refused) throw refused;
@@ -73,7 +85,10 @@ export function residency(given: ResidencyOptions): Middleware {
     return next(exchange);
   }
 
-  return defineMiddleware({ id: "residency", needs: ["target"], veto, setup: (plan) => prove(policies, plan) }, run);
+  return defineMiddleware(
+    { id: "residency", needs: ["target"], veto, foresee, setup: (plan) => prove(policies, plan) },
+    run,
+  );
 }
 
 function compile({ jurisdiction, region }: z.output<typeof policyOptions>, scope?: Policy["scope"]): Policy[] {

@@ -72,7 +72,7 @@ describe("a configuration file", () => {
         "server: Unrecognized key: "prot"; known are host, port",
         "providers.m.type: Invalid discriminator value. Expected 'anthropic' | 'mistral' | 'openai' | 'openai-compatible' | 'simulated'",
         "providers.l.baseURL: expected the server's address, for example http://127.0.0.1:8081/v1",
-        "providers.s: Unrecognized key: "key"; known are apiKey, baseURL, headers, operations, jurisdiction, region, price, timeouts, pool, countsTokens, capture, models, capabilities, type",
+        "providers.s: Unrecognized key: "key"; known are apiKey, apiKeys, baseURL, headers, operations, jurisdiction, region, price, timeouts, pool, countsTokens, capture, models, capabilities, type",
         "providers["a b"]: Invalid key in record; expected a name of letters, digits, dot, dash and underscore",
         "auth.keys[0]: a key needs either \`hash\` or \`key\`",
         "router.rules[0].match: Unrecognized key: "modl"; known are model, key, user, team, tag, operation, dialect, headers, inputTokens, needs, time, budget",

@@ -1,6 +1,7 @@
 import { GatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { Next } from "../../core/middleware.ts";
+import type { Target } from "../../core/provider.ts";
 import type { Reply } from "../../core/reply.ts";
 import type { Candidate, Decision } from "./decide.ts";
 import type { Health } from "./health.ts";
@@ -24,8 +25,17 @@ export interface AttemptTools {
 
 /** Asks one target, once. @throws GatewayError where it is retired and may not be replaced */
 export function attempt(exchange: Exchange, candidate: Candidate, decision: Decision, tools: AttemptTools): Attempt {
-  const { rule, rewritten } = decision;
-  const asked = candidate.target;
+  const child = childFor(exchange, candidate.target, decision, tools);
+  return { child, reply: run(child, candidate, tools) };
+}
+
+/** The exchange of one attempt, with everything that its rule prescribes. */
+export function childFor(
+  exchange: Exchange,
+  asked: Target,
+  { rule, rewritten }: Pick<Decision, "rule" | "rewritten">,
+  tools: Pick<AttemptTools, "retired" | "timeouts">,
+): Exchange {
   const target = successor(asked, tools.retired);
   const child = exchange.fork(target, rewritten?.body);
   child.reasoning = rule?.reasoning;
@@ -34,7 +44,7 @@ export function attempt(exchange: Exchange, candidate: Candidate, decision: Deci
   if (target !== asked) {
     child.changes.push({ field: "model", kind: "adjusted", from: asked.model, to: target.model, reason: "retired" });
   }
-  return { child, reply: run(child, candidate, tools) };
+  return child;
 }
 
 async function run(

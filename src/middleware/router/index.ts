@@ -13,11 +13,13 @@ import {
 import { targetName } from "../../core/provider.ts";
 import type { Reply } from "../../core/reply.ts";
 import { Decider, type Decision } from "./decide.ts";
+import { explain } from "./explain.ts";
 import { Health } from "./health.ts";
 import { Ladder } from "./ladder.ts";
 import { type ParsedOptions, type RouterOptions, routerOptions } from "./options.ts";
 import { RetryBudget } from "./retry.ts";
 import { checkRule, compileRule, compileSteps, type Rule, routeOf, type Step, stepsOf } from "./rules.ts";
+import { Shadows } from "./shadow.ts";
 import { resolveAliases, targetOf } from "./targets.ts";
 import { Traffic } from "./traffic.ts";
 
@@ -40,6 +42,7 @@ export function router(given: RouterOptions = {}): Middleware {
   let decider: Decider;
   let health: Health | undefined;
   const traffic = new Traffic();
+  const shadows = new Shadows();
   const retry = { ...options, budget: new RetryBudget(options.retryShare) };
 
   async function run(exchange: Exchange, next: Next): Promise<Reply> {
@@ -47,6 +50,7 @@ export function router(given: RouterOptions = {}): Middleware {
     exchange.route = traceOf(decision);
     exchange.reasoning = decision.rule?.reasoning;
     const timeouts = decision.rule?.timeouts ?? options.timeouts;
+    shadows.start(exchange, decision, decider, next, { retired: options.retired, timeouts });
     return new Ladder(exchange, decision, {
       next,
       decider,
@@ -69,6 +73,8 @@ export function router(given: RouterOptions = {}): Middleware {
             .filter(({ model }) => model !== "*")
             .map((member) => targetOf(member, plan)),
         ),
+      explain: (exchange) => explain(exchange, plan, decider, options),
+      close: () => shadows.close(),
       routes: () => rules.map((rule) => routeOf(rule, plan)),
       models: () => [...aliases.keys()].map((id) => ({ id })).concat(askable(rules, plan)),
       setup(given) {

@@ -99,17 +99,18 @@ export function router(given: RouterOptions = {}): Middleware {
 
 /** Read at most once a second for one caller: a rule that is a second late is right. */
 function limitReader(plan: GatewayPlan): (exchange: Exchange) => Promise<readonly LimitState[]> {
-  const known = new LRUCache<string, Promise<readonly LimitState[]>>({ max: 1_000, ttl: LIMITS_TTL_MS });
+  const known = new LRUCache<string, { at: number; states: Promise<readonly LimitState[]> }>({ max: 1_000 });
   return ({ identity }) => {
     const { key, user, team, tags = [] } = identity;
     const name = JSON.stringify([key, user, team, ...tags]);
-    let states = known.get(name);
-    if (!states) {
+    const at = plan.now();
+    let read = known.get(name);
+    if (!read || Math.abs(at - read.at) > LIMITS_TTL_MS) {
       // A store that is away is the budget's business; for a rule nothing is used then.
-      states = plan.usage(identity).catch(() => []);
-      known.set(name, states);
+      read = { at, states: plan.usage(identity).catch(() => []) };
+      known.set(name, read);
     }
-    return states;
+    return read.states;
   };
 }
 

@@ -55,13 +55,13 @@ describe("a rule matches on", () => {
       { match: { operation: "embeddings" }, to: "there/x" },
     ];
     const { gateway, upstreams } = world(two(), [router({ rules })]);
-    await gateway.messages({ ...(prompt("m") as object), max_tokens: 5 });
+    await gateway.messages({ ...(prompt("m") as { model: string }), max_tokens: 5 });
     await gateway.embeddings({ model: "m", input: "x" });
     expect([upstreams.here.calls.length, upstreams.there.calls.length]).toEqual([1, 1]);
     expect(await ask(gateway, prompt("m"))).toBe("model_not_found");
   });
 
-  const night = { time: { timeZone: "Europe/Paris", days: ["friday"], from: "22:00", to: "06:00" } } as const;
+  const night: Match = { time: { timeZone: "Europe/Paris", days: ["friday"], from: "22:00", to: "06:00" } };
   test.each<[string, Match, string, boolean]>([
     ["in its hours", night, "2026-11-20T21:30:00Z", true],
     ["after midnight, of the day before", night, "2026-11-21T04:59:00Z", true],

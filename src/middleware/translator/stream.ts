@@ -79,6 +79,8 @@ class Pump implements StreamSource {
     let frames: Frame[] = [];
     let failed: GatewayError | undefined;
     let complete = false;
+    /** It ended with a refusal and has said nothing. */
+    let declines = false;
 
     const take = (events: readonly StreamEvent[]) => {
       for (const event of events) {
@@ -88,11 +90,9 @@ class Pump implements StreamSource {
           return;
         }
         this.#meter.event(event);
-        if (!this.#decided && event.type === "finish" && event.reason === "refusal" && this.#exchange.refusalFails) {
-          failed = this.#meter.refused();
-          return;
-        }
-        if (!this.#decided && isContent(event)) this.#decided = true;
+        if (event.type === "finish" && event.reason === "refusal" && !this.#decided)
+          declines = this.#exchange.refusalFails;
+        if (!this.#decided && !declines && isContent(event)) this.#decided = true;
         if (this.#encoder) frames.push(...this.#encoder.encode(this.#restored(event)));
       }
     };
@@ -123,6 +123,7 @@ class Pump implements StreamSource {
     const end = () => {
       if (this.#done) return;
       if (!failed) take(decoder.end());
+      if (declines) failed ??= this.#meter.refused();
       if (failed) return this.#fail(failed);
       if (this.#encoder) frames.push(...this.#encoder.end());
       flush();

@@ -62,7 +62,7 @@ function start(strategy: string, more: object = {}, hedge = false) {
       router({
         retries: 0,
         // Before the provider's own timers, whose clock ticks every half a second.
-        timeouts: { firstTokenMs: 100, totalMs: 150 },
+        timeouts: { firstTokenMs: 250, totalMs: 350 },
         rules: [
           {
             match: {},
@@ -118,7 +118,9 @@ describe.each([...STRATEGIES, "hedged"])("strategy %s", (strategy) => {
       const told = log
         .attempts()
         .reduce((sum, { inputTokens = 0, outputTokens = 0 }) => sum + Number(inputTokens) + Number(outputTokens), 0);
-      if (told > 0) expect(used).toBeGreaterThanOrEqual(told);
+      // A call that broke may be charged its input, about 30 tokens; a second charge would be a hundred.
+      expect(used).toBeGreaterThanOrEqual(told);
+      expect(used - told).toBeLessThan(60);
       await gateway.close({ drainMs: 0 });
     });
   });

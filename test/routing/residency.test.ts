@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { type Identity, type Middleware, type ResidencyOptions, type RouterOptions, residency, router } from "turnpike";
 import { describe, expect, test } from "vitest";
 import { configJsonSchema, gatewayFromConfig } from "../../src/gateway/config.ts";
+import { STRATEGIES } from "../../src/middleware/router/options.ts";
 import { serve } from "../support/gateway.ts";
 import { ask, type Fault, prompt, type Upstream, upstream, world } from "./world.ts";
 
@@ -169,6 +170,9 @@ test("no configuration and no fault lets a byte leave to a target outside the po
     { status: 402 },
     { reset: true },
     { cut: true },
+    { delayMs: 5 },
+    { finish: "content_filter", text: "" },
+    { status: 400, body: { error: { message: "too long", code: "context_length_exceeded" } } },
   );
   const given = fc.record({
     places: fc.array(place, { minLength: 1, maxLength: 4 }),
@@ -237,7 +241,23 @@ type Rule = NonNullable<RouterOptions["rules"]>[number];
 
 /** Everything a rule can do to send to somebody else. */
 function extraRouting(): fc.Arbitrary<(to: string[], name: (index: number) => string) => Rule> {
-  return fc.constant((to) => ({ match: { model: "m" }, to }));
+  const shape = fc.record({
+    strategy: fc.constantFrom(undefined, ...STRATEGIES),
+    hedge: fc.boolean(),
+    canary: fc.boolean(),
+    shadow: fc.boolean(),
+    overflow: fc.boolean(),
+    refusal: fc.boolean(),
+  });
+  return shape.map(({ strategy, hedge, canary, shadow, overflow, refusal }) => (to, name) => ({
+    match: { model: "m" },
+    to: strategy ? { strategy, targets: to } : to,
+    ...(hedge && { hedge: { afterMs: 1 } }),
+    ...(canary && { canary: { to: name(1), percent: 100 } }),
+    ...(shadow && { shadow: { to: name(2), as: { key: "shadow" } } }),
+    ...(overflow && { onContextOverflow: name(3) }),
+    ...(refusal && { onRefusal: [name(0), name(2)] }),
+  }));
 }
 
 /** The policy again, written as plainly as can be. */

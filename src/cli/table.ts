@@ -40,7 +40,8 @@ function isDirect({ match, to }: Rule): boolean {
 
 function matchText({ match, name }: Rule): string {
   const { model, ...others } = match;
-  const facts = Object.entries(others).map(([key, value]) => `${key} ${[value].flat().join(" or ")}`);
+  const words = (value: unknown) => (typeof value === "object" ? JSON.stringify(value) : String(value));
+  const facts = Object.entries(others).map(([key, value]) => `${key} ${[value].flat().map(words).join(" or ")}`);
   const text = [[model ?? "any model"].flat().join(", "), ...facts].join(", ");
   return name ? `${text} (${name})` : text;
 }

@@ -1,4 +1,5 @@
 import { budget, type RouterOptions, router } from "turnpike";
+import { anthropicMessages } from "turnpike/providers";
 import { memoryStore } from "turnpike/stores/memory";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { until } from "../support/gateway.ts";
@@ -265,6 +266,18 @@ describe("health", () => {
     expect(await ask(gateway, prompt("m"))).toBe("answer of b");
     pass(1_001);
     expect(await ask(gateway, prompt("m"))).toBe("answer of a");
+  });
+
+  test.each([
+    "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+    "Your credit balance is too low to access the Anthropic API.",
+  ])("an account that is spent is told as a bad request, and taken for what it is: %s", (message) => {
+    const body = { type: "error", error: { type: "invalid_request_error", message } };
+    expect(anthropicMessages.decodeError(400, body)).toMatchObject({
+      code: "upstream_error",
+      status: 402,
+      retryable: false,
+    });
   });
 
   test("a spent budget is not the target's fault", async () => {

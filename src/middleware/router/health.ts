@@ -44,8 +44,8 @@ interface Circuit {
 
 /**
  * Which targets rest. Three reasons: too many of its last calls failed (a circuit breaker per provider and model, with
- * a probe after each rest), it said when to come again (429), or its key or its credit is gone (then the whole
- * provider rests).
+ * a probe after each rest), it said when to come again (429) or refuses our key, or its credit is gone (then
+ * the whole provider rests).
  */
 export class Health {
   readonly #options: HealthOptions;
@@ -104,7 +104,8 @@ export class Health {
   #restAfter(error: GatewayError): { ms: number; reason: string; whole: boolean } | undefined {
     const { authRestMs, quotaRestMs } = this.#options;
     const named = error.retryAfterSeconds === undefined ? undefined : error.retryAfterSeconds * 1_000;
-    if (error.code === "upstream_auth") return { ms: authRestMs, reason: "it refuses our key", whole: true };
+    // A key may be good for another model.
+    if (error.code === "upstream_auth") return { ms: authRestMs, reason: "it refuses our key", whole: false };
     if (error.code === "upstream_error" && error.status === 402) {
       const ms = named ?? this.#renewedIn(error.message) ?? quotaRestMs;
       return { ms, reason: "it is out of credit", whole: true };

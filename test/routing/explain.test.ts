@@ -69,8 +69,9 @@ describe("an explanation", () => {
 
   test("tells of a spent budget, and of the bound that a nearly spent one sends", async () => {
     const { gateway } = start({ rules: [{ match: {}, to: ["a/x", "b/x"] }] });
-    const [first] = (await gateway.explain(prompt("m", { max_tokens: 4_000 }))).candidates;
+    const [first] = (await gateway.explain(prompt("m", { max_tokens: 100_000 }))).candidates;
     expect(first).not.toHaveProperty("excluded");
+    expect(first!.changes).toMatchObject([{ field: "max_tokens", from: 100_000, reason: "budget" }]);
     const [spent, next] = (await gateway.explain(prompt("m", { user: "x".repeat(40_000) }))).candidates;
     expect(spent).toMatchObject({
       excluded: { code: "budget_exceeded", reason: expect.stringMatching(/"daily" is spent/) },

@@ -195,7 +195,11 @@ describe("health", () => {
       excluded: [{ target: "a/x", reason: "rests: its last calls failed" }],
     });
 
-    pass(5_001);
+    pass(4_000);
+    expect(await ask(gateway, prompt("m"))).toBe("answer of b");
+    expect(log.requests().at(-1)).toMatchObject({ attempts: 1 });
+
+    pass(1_001);
     upstreams.a.fault = () => ({ delayMs: 20, status: 500 });
     const probes = await Promise.all([1, 2, 3].map(() => ask(gateway, prompt("m"))));
     expect(probes).toEqual(["answer of b", "answer of b", "answer of b"]);

@@ -155,7 +155,18 @@ describe("the published JSON Schema", () => {
     const types = ["anthropic", "mistral", "openai", "openai-compatible", "simulated"];
     const schema = configJsonSchema();
     expect(Object.keys(schema.properties as object).sort()).toEqual(
-      ["$schema", "server", "providers", "logger", "auth", "router", "residency", "budget", "translator", "timeoutMs"].sort(),
+      [
+        "$schema",
+        "server",
+        "providers",
+        "logger",
+        "auth",
+        "router",
+        "residency",
+        "budget",
+        "translator",
+        "timeoutMs",
+      ].sort(),
     );
     expect(schema).toMatchObject({
       required: ["providers"],

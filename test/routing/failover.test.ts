@@ -152,16 +152,16 @@ describe("fallbacks of their own", () => {
 describe("retries of the last target", () => {
   test("follow what the upstream says: when, and whether at all", async () => {
     const { gateway, upstreams } = world(three(), [router({ ...rule({}, "a/x"), retries: 2, health: false })]);
-    const after = (headers: Record<string, string>, status = 503): Fault => ({ status, headers });
-    upstreams.a.fault = (call) => (call === 0 ? after({ "retry-after-ms": "5" }) : {});
+    const told = (headers: Record<string, string>, status = 503): Fault => ({ status, headers });
+    upstreams.a.fault = (call) => (call === 0 ? told({ "retry-after-ms": "5" }) : {});
     expect(await ask(gateway, prompt("m"))).toBe("answer of a");
-    upstreams.a.fault = () => after({ "x-should-retry": "false" });
+    upstreams.a.fault = () => told({ "x-should-retry": "false" });
     expect(await ask(gateway, prompt("m"))).toBe("upstream_overloaded");
     expect(upstreams.a.calls).toHaveLength(3);
-    upstreams.a.fault = () => after({ "retry-after": "60" });
+    upstreams.a.fault = () => told({ "retry-after": "60" });
     expect(await ask(gateway, prompt("m"))).toBe("upstream_overloaded");
     expect(upstreams.a.calls).toHaveLength(4);
-    upstreams.a.fault = (call) => (call === 4 ? after({ "x-should-retry": "true" }, 404) : {});
+    upstreams.a.fault = (call) => (call === 4 ? told({ "x-should-retry": "true" }, 404) : {});
     expect(await ask(gateway, prompt("m"))).toBe("answer of a");
   });
 

@@ -17,7 +17,10 @@ function simulated(names: readonly string[]) {
   /** Begins a request there; ends it when called. */
   const begin = (target: Target) => {
     let end: (outcome: { ok: boolean; firstTokenMs: number; totalMs: number }) => void = () => {};
-    traffic.watch({ ...exchange, target, onFinish: (listener: typeof end) => void (end = listener) } as never);
+    const onFinish = (listener: typeof end) => {
+      end = listener;
+    };
+    traffic.watch({ ...exchange, target, onFinish } as never);
     return (firstTokenMs: number) => end({ ok: true, firstTokenMs, totalMs: firstTokenMs });
   };
   const now = (price: (target: Target) => number | null = () => null) => ({ exchange, traffic, price, peek: false });

@@ -32,6 +32,8 @@ export interface Call {
 export interface Upstream {
   provider: Provider;
   calls: Call[];
+  /** Most calls that were under way at the same time, until the head of their answer. */
+  most: number;
   /** What it does with the n-th call; the last one holds on. */
   fault: (call: number) => Fault;
 }
@@ -41,7 +43,14 @@ export function upstream(name: string, options: ProviderOptions = {}): Upstream 
   const self: Upstream = {
     provider: undefined as unknown as Provider,
     calls: [],
+    most: 0,
     fault: () => ({}),
+  };
+  let running = 0;
+  const counted: typeof fetch = (url, init) => {
+    running++;
+    self.most = Math.max(self.most, running);
+    return fetcher(url, init).finally(() => running--);
   };
   const fetcher = async (url: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
     const headers = new Headers(init.headers);
@@ -78,7 +87,7 @@ export function upstream(name: string, options: ProviderOptions = {}): Upstream 
   };
   self.provider = openaiCompatible({
     baseURL: `http://${name}.invalid/v1`,
-    fetch: fetcher as typeof fetch,
+    fetch: counted,
     price: "free",
     ...options,
   });

@@ -16,7 +16,7 @@ import { Decider, type Decision } from "./decide.ts";
 import { explain } from "./explain.ts";
 import { Health } from "./health.ts";
 import { Ladder } from "./ladder.ts";
-import { type ParsedOptions, type RouterOptions, routerOptions } from "./options.ts";
+import { type RouterOptions, routerOptions } from "./options.ts";
 import { RetryBudget } from "./retry.ts";
 import { checkRule, compileRule, compileSteps, type Rule, routeOf, type Step, stepsOf } from "./rules.ts";
 import { Shadows } from "./shadow.ts";
@@ -139,5 +139,3 @@ function askable(rules: readonly Rule[], plan: GatewayPlan | undefined): ModelIn
     }),
   );
 }
-
-export type { ParsedOptions };

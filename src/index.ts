@@ -33,6 +33,8 @@ export type {
   ChatCompletion,
   ChatCompletionChunk,
   EmbeddingList,
+  OpenAIResponse,
+  OpenAIResponseEvent,
 } from "./gateway/shapes.ts";
 export { toFetchHandler } from "./http/fetch-handler.ts";
 export { type NodeHandler, type NodeHandlerOptions, toNodeHandler } from "./http/node-handler.ts";

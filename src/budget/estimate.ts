@@ -13,8 +13,14 @@ const PER_MESSAGE = 8;
 export function estimateInput(exchange: Exchange): number {
   const { body } = exchange;
   const bytes = body.bytes;
-  if (bytes.length < 4_096 || exchange.operation === "embeddings" || !bytes.includes("base64")) return Math.ceil(bytes.length / BYTES_PER_TOKEN) + PER_MESSAGE;
-  return estimateRequest(exchange.request);
+  const bySize = Math.ceil(bytes.length / BYTES_PER_TOKEN) + PER_MESSAGE;
+  if (bytes.length < 4_096 || exchange.operation === "embeddings" || !bytes.includes("base64")) return bySize;
+  try {
+    return estimateRequest(exchange.request);
+  } catch {
+    // What only its own upstream can read passes through all the same.
+    return bySize;
+  }
 }
 
 /** The same from the canonical form: media by kind, text by size. */

@@ -56,6 +56,7 @@ export const capabilityOverride = z
     prefill: z.boolean().optional(),
     maxStopSequences: z.int().min(0).optional(),
     maxOutputTokens: count.optional(),
+    minOutputTokens: count.optional(),
     defaultMaxTokens: count.optional(),
     contextTokens: count.optional(),
     successor: z.string().optional().describe("The model that answers in its place."),

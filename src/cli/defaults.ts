@@ -25,12 +25,14 @@ export async function embeddedDefaults(environment: Environment): Promise<Defaul
     ...(environment.MISTRAL_API_KEY && { mistral: { type: "mistral" } }),
     ...(environment.ANTHROPIC_API_KEY && { anthropic: { type: "anthropic" } }),
     ...(environment.OPENAI_API_KEY && { openai: { type: "openai" } }),
+    ...(environment.GEMINI_API_KEY && { gemini: { type: "gemini" } }),
     ...(llama && {
       llama: {
         type: "openai-compatible",
         baseURL: `${llamaURL}/v1`,
         models: [llama.model],
         price: "free",
+        countsTokens: true,
         jurisdiction: "local",
         region: "local",
       },
@@ -40,7 +42,7 @@ export async function embeddedDefaults(environment: Environment): Promise<Defaul
     providers.simulated = { type: "simulated" };
     notes.push(
       "No provider key and no llama-server found: every answer is SIMULATED.",
-      "Set MISTRAL_API_KEY, ANTHROPIC_API_KEY or OPENAI_API_KEY, or start llama-server on port 8081, for real ones.",
+      "Set MISTRAL_API_KEY, ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY, or start llama-server on port 8081, for real ones.",
     );
   }
 
@@ -62,13 +64,14 @@ function rulesFor(providers: ConfigInput["providers"], llama: string | undefined
       ? ["anthropic/claude-sonnet-5-5"]
       : llama
         ? [llama]
-        : [providers.openai ? "openai/gpt-5.5" : "simulated/demo"];
+        : [providers.openai ? "openai/gpt-5.5" : providers.gemini ? "gemini/gemini-flash-latest" : "simulated/demo"];
   const claude = providers.anthropic && !providers.mistral ? ["anthropic/*"] : main;
   return [
     // Before the last rule, which would take them.
     ...Object.keys(providers).map((name) => ({ match: { model: `${name}/*` }, to: `${name}/*` })),
     { match: { model: "claude-*" }, to: claude },
     { match: { model: ["gpt-*", "o1*", "o3*", "o4*"] }, to: providers.openai ? ["openai/*"] : main },
+    { match: { model: "gemini-*" }, to: providers.gemini ? ["gemini/*"] : main },
     { match: { model: "*" }, to: main },
   ];
 }

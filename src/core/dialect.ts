@@ -95,6 +95,8 @@ export interface Dialect {
   readonly routes: readonly Route[];
   /** Prefix under which the routes are served too: `/anthropic`. */
   readonly prefix: string;
+  /** Request headers that tell its callers from those of another dialect, where both are served under one path. */
+  readonly knownBy?: readonly string[];
   /** Request headers that belong to the dialect and go along to an upstream of the same dialect. */
   readonly forwardHeaders: readonly string[];
   /** Response headers of an upstream of the same dialect that go back to the caller. */
@@ -115,7 +117,12 @@ export interface Dialect {
    * Where a stream tells its usage only when asked to: the top-level member, and what it has to be (JSON text) given
    * what it is; `undefined` when it asks for usage already.
    */
-  readonly streamUsage?: { readonly member: string; ask(current: unknown): string | undefined };
+  readonly streamUsage?: {
+    readonly member: string;
+    ask(current: unknown): string | undefined;
+    /** Takes out of a frame's text what only who asked is shown. */
+    hide(data: string): string;
+  };
 
   /** What only our own answers hold, and only we can read back: a request with one of them is rewritten, not passed on. */
   readonly ownMarks: readonly string[];

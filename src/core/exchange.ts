@@ -198,6 +198,18 @@ export class Exchange {
     return new Exchange(body === this.body ? this : { ...initOf(this), body }, this, target);
   }
 
+  /**
+   * A call of the gateway's own on behalf of this exchange, or the same request out of its caller's reach. Its attempts
+   * and notes are told here; it ends by itself, and whoever made it aborts it.
+   */
+  side(init: Partial<ExchangeInit> = {}): Exchange {
+    const { id, operation, dialect, body, headers, services, trusted, identity } = this;
+    const side = new Exchange({ id, operation, dialect, body, headers, services, trusted, identity, ...init });
+    side.onAttempt((record) => this.#tell(record));
+    side.onNote((record) => this.note(record));
+    return side;
+  }
+
   /** The attempt whose reply the caller gets: when it ends, so does the exchange. */
   winner: Exchange | undefined;
 
@@ -285,7 +297,7 @@ export class Exchange {
 
   #attemptEnded(attempt: Exchange, outcome: Outcome): void {
     const target = attempt.target!;
-    const record: AttemptRecord = {
+    this.#tell({
       number: attempt.attempt,
       target: `${target.providerName}/${target.model}`,
       provider: target.providerName,
@@ -296,7 +308,10 @@ export class Exchange {
       changes: attempt.changes,
       outcome,
       capture: attempt.capture,
-    };
+    });
+  }
+
+  #tell(record: AttemptRecord): void {
     this.attempts.push(record);
     for (const listener of this.#attemptListeners ?? []) listener(record);
   }

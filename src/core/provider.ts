@@ -143,6 +143,8 @@ export interface Capabilities {
   maxStopSequences?: number;
   /** Most output tokens. */
   maxOutputTokens?: number;
+  /** Least bound on the output that is accepted. */
+  minOutputTokens?: number;
   /** The target refuses requests without a bound on the output: this is sent then. */
   defaultMaxTokens?: number;
   contextTokens?: number;
@@ -161,7 +163,7 @@ export interface SchemaRules {
    * `all`: of every tool and output. @default "output"
    */
   of?: "strict" | "output" | "all";
-  /** Keywords that are accepted; absent: all but `refused`. */
+  /** Keywords that are accepted; absent: all but `refused`. With rules that take others away, none that negates them. */
   accepted?: readonly string[];
   refused?: readonly string[];
   /** Keywords that are accepted with some values only. */
@@ -172,6 +174,8 @@ export interface SchemaRules {
   allRequired?: boolean;
   /** The whole must be an object. */
   objectRoot?: boolean;
+  /** Objects must say `properties` and arrays `items`, in every schema, strict or not. */
+  explicitShapes?: boolean;
   /** Nothing may stand beside a `$ref`. */
   bareRefs?: boolean;
   /** `const` becomes an `enum` of one. */

@@ -10,7 +10,9 @@ import type { Capabilities, Lesson, Provider } from "../core/provider.ts";
 import { JsonBody, type Reply } from "../core/reply.ts";
 import { isObject, type JsonObject } from "../core/util.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
+import { gemini } from "../dialects/gemini/index.ts";
 import { openaiChat } from "../dialects/openai-chat/index.ts";
+import { openaiResponses } from "../dialects/openai-responses/index.ts";
 import type { BudgetMiddleware, TopUp } from "../middleware/budget/index.ts";
 import { router } from "../middleware/router/index.ts";
 import { translator } from "../middleware/translator/index.ts";
@@ -23,6 +25,8 @@ import type {
   ChatCompletion,
   ChatCompletionChunk,
   EmbeddingList,
+  OpenAIResponse,
+  OpenAIResponseEvent,
   StreamingShape,
   WholeShape,
 } from "./shapes.ts";
@@ -104,6 +108,9 @@ export interface Gateway {
   /** Anthropic Messages shapes, whatever the provider is. @throws GatewayError */
   messages<T = AnthropicEvent>(request: StreamingShape, options?: CallOptions): Promise<ChunkStream<T>>;
   messages<T = AnthropicMessage>(request: WholeShape, options?: CallOptions): Promise<T>;
+  /** OpenAI Responses shapes, whatever the provider is. @throws GatewayError */
+  responses<T = OpenAIResponseEvent>(request: StreamingShape, options?: CallOptions): Promise<ChunkStream<T>>;
+  responses<T = OpenAIResponse>(request: WholeShape, options?: CallOptions): Promise<T>;
   /** OpenAI's embeddings shapes, whatever the provider is. @throws GatewayError */
   embeddings<T = EmbeddingList>(request: WholeShape, options?: CallOptions): Promise<T>;
   /** What a target takes, by the data and by what its refusals taught. @param dialect id; default its main one */
@@ -136,7 +143,7 @@ export interface Gateway {
 }
 
 /** Dialects in which callers may speak. */
-const DIALECTS: readonly Dialect[] = [openaiChat, anthropicMessages];
+const DIALECTS: readonly Dialect[] = [openaiChat, anthropicMessages, openaiResponses, gemini];
 
 /**
  * Builds a gateway: plain middleware composed around provider clients.
@@ -291,6 +298,8 @@ export function createGateway(given: GatewayOptions): Gateway {
       call(openaiChat, "chat", request, options)) as Gateway["completion"],
     messages: ((request: JsonObject, options?: CallOptions) =>
       call(anthropicMessages, "chat", request, options)) as Gateway["messages"],
+    responses: ((request: JsonObject, options?: CallOptions) =>
+      call(openaiResponses, "chat", request, options)) as Gateway["responses"],
     embeddings: ((request: JsonObject, options?: CallOptions) =>
       call(openaiChat, "embeddings", request, options)) as Gateway["embeddings"],
     capabilities(name, dialect) {

@@ -108,3 +108,29 @@ export interface EmbeddingList {
   model: string;
   usage: { prompt_tokens: number; total_tokens: number };
 }
+
+/** OpenAI Responses, whole. */
+export interface OpenAIResponse {
+  id: string;
+  object: "response";
+  created_at: number;
+  status: string;
+  model: string;
+  output: (
+    | { type: "message"; id: string; role: "assistant"; content: { type: string; text?: string; refusal?: string }[] }
+    | { type: "function_call"; id: string; call_id: string; name: string; arguments: string }
+    | { type: "reasoning"; id: string; summary: { type: string; text: string }[]; encrypted_content?: string | null }
+    | { type: string; [field: string]: unknown }
+  )[];
+  usage?: { input_tokens: number; output_tokens: number; total_tokens: number } | null;
+}
+
+/** OpenAI Responses, one event of a stream; `type` tells which members are there. */
+export interface OpenAIResponseEvent {
+  type: string;
+  sequence_number: number;
+  output_index?: number;
+  delta?: string;
+  item?: OpenAIResponse["output"][number];
+  response?: OpenAIResponse;
+}

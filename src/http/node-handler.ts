@@ -80,12 +80,14 @@ function ownPath(url: string, basePath: string): string | undefined {
   return path.slice(basePath.length);
 }
 
+const ONCE = new Set(["host", "authorization", "x-api-key", "x-goog-api-key", "content-length"]);
+
 /** Node keeps the first of two; who sends two means to smuggle one. */
 function repeatedHeader(raw: readonly string[]): string | undefined {
   const seen = new Set<string>();
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]!.toLowerCase();
-    if (name !== "host" && name !== "authorization" && name !== "x-api-key" && name !== "content-length") continue;
+    if (!ONCE.has(name)) continue;
     if (seen.has(name)) return name;
     seen.add(name);
   }

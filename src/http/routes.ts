@@ -82,9 +82,5 @@ const factsOf = ({ stream }: Route): PathFacts => (stream === undefined ? {} : {
 
 function preferred<T extends { dialect: Dialect }>(fits: readonly T[], headers: RequestLine["headers"]): T {
   if (fits.length === 1) return fits[0]!;
-  return (
-    fits.find(({ dialect }) =>
-      dialect.forwardHeaders.some((name) => name.endsWith("-version") && headers[name] !== undefined),
-    ) ?? fits[0]!
-  );
+  return fits.find(({ dialect }) => dialect.knownBy?.some((name) => headers[name] !== undefined)) ?? fits[0]!;
 }

@@ -1,8 +1,33 @@
-import type { CapabilityRow } from "../core/provider.ts";
+import type { CapabilityRow, SchemaRules } from "../core/provider.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
 import { defineProvider, keyHeader } from "./define.ts";
 
 const ALL_EFFORTS = ["low", "medium", "high", "xhigh", "max"] as const;
+
+const FORMATS = ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
+const SCALARS = new Set(["string", "number", "boolean"]);
+/** References to groups, looking around, word boundaries. */
+const HARD_PATTERN = /\(\?<?[=!]|\\[1-9bB]/;
+
+/** What can be compiled into a grammar, for every output schema and for strict tools [A-DOC structured-outputs]. */
+const schemas: SchemaRules = {
+  of: "output",
+  accepted: [
+    ...["type", "enum", "const", "anyOf", "allOf", "$ref", "$defs", "definitions", "title", "description", "default"],
+    ...["properties", "required", "additionalProperties", "items", "minItems", "format", "pattern"],
+  ],
+  values: {
+    $ref: (ref) => String(ref).startsWith("#"),
+    enum: (values) => Array.isArray(values) && values.every((value) => value === null || SCALARS.has(typeof value)),
+    minItems: (least) => least === 0 || least === 1,
+    pattern: (pattern) => !HARD_PATTERN.test(String(pattern)),
+  },
+  formats: FORMATS,
+  closedObjects: true,
+  bareRefs: true,
+  recursive: false,
+  most: { strictTools: 20, optional: 24, unions: 16 },
+};
 
 /** Thinking, effort and sampling per model: wire.md §1.8. Unknown names are treated as the newest. */
 const capabilities: readonly CapabilityRow[] = [
@@ -26,6 +51,8 @@ const capabilities: readonly CapabilityRow[] = [
     replayThinking: "own",
     cacheMarks: true,
     outputFormats: ["json-schema"],
+    schemas,
+    webSearch: true,
     documents: true,
     audio: false,
     prefill: false,
@@ -75,6 +102,13 @@ const capabilities: readonly CapabilityRow[] = [
     prefill: true,
     maxOutputTokens: 64_000,
     source: ["A-DOC", "CAT-A"],
+  },
+  {
+    // From before structured outputs: neither a format nor strict tools.
+    match: /^claude-((opus|sonnet)-4(-0)?(-\d{8})?$|3)/,
+    outputFormats: [],
+    schemas: { ...schemas, most: { strictTools: 0, optional: 0, unions: 0 } },
+    source: ["A-DOC"],
   },
 ];
 

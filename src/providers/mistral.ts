@@ -33,6 +33,8 @@ const capabilities: readonly CapabilityRow[] = [
     firstMessage: "user-or-system",
     fileIds: false,
     prefill: true,
+    // Its own connector; there is no further wish that it takes.
+    webSearch: { as: { type: "web_search" }, takes: [] },
     source: ["M-SPEC", "M-COMMON", "CAT-M", "ECA-231", "ECA-233", "FX-P"],
   },
   {
@@ -87,6 +89,7 @@ export const mistral = defineProvider({
     requiredChoice: "any",
     includeUsage: false,
     documents: "document_url",
+    dimensionsField: "output_dimension",
     userField: false,
     sessionField: "prompt_cache_key",
     toolName: true,

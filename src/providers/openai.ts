@@ -1,9 +1,30 @@
-import type { CapabilityRow } from "../core/provider.ts";
+import type { Dialect } from "../core/dialect.ts";
+import type { CapabilityRow, SchemaRules } from "../core/provider.ts";
+import type { ChatRequest } from "../core/request.ts";
 import { openaiChatWith } from "../dialects/openai-chat/index.ts";
+import { openaiResponses } from "../dialects/openai-responses/index.ts";
 import { bearer, defineProvider } from "./define.ts";
 
 /** Models that think; they take the role `developer` and no `max_tokens` (wire.md §2.5). */
 const REASONING_MODEL = /^(gpt-[5-9]|o\d)/;
+
+/** What `strict` takes [O-SDK lib/transform]; whatever is not strict is taken as it is. */
+const schemas: SchemaRules = {
+  of: "strict",
+  refused: [
+    ...["allOf", "oneOf", "not", "if", "then", "else", "patternProperties", "propertyNames", "prefixItems"],
+    ...["dependencies", "dependentRequired", "dependentSchemas", "unevaluatedItems", "unevaluatedProperties"],
+    ...["minProperties", "maxProperties", "uniqueItems", "contains", "minContains", "maxContains"],
+    ...["contentEncoding", "contentMediaType", "contentSchema", "$anchor", "$dynamicRef", "$dynamicAnchor"],
+  ],
+  values: { $ref: (ref) => String(ref).startsWith("#") },
+  formats: ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"],
+  closedObjects: true,
+  allRequired: true,
+  objectRoot: true,
+  bareRefs: true,
+  explicitShapes: true,
+};
 
 /** Without reasoning the sampling parameters are accepted, with it they are not. */
 const NO_SAMPLING = { temperature: false, topP: false, logprobs: false } as const;
@@ -21,7 +42,37 @@ const capabilities: readonly CapabilityRow[] = [
     replayThinking: "none",
     documents: true,
     documentURLs: false,
+    schemas,
     source: ["O-SDK", "CAT-O"],
+  },
+  { match: /^gpt-[5-9]/, customTools: true, source: ["O-SDK"] },
+  {
+    // Responses has no such fields.
+    match: /^/,
+    dialect: "openai-responses",
+    parameters: {
+      stop: false,
+      n: false,
+      seed: false,
+      presencePenalty: false,
+      frequencyPenalty: false,
+      logitBias: false,
+    },
+    minOutputTokens: 16,
+    toolCallId: { pattern: /^[a-zA-Z0-9_-]{1,64}$/, length: 40 },
+    replayThinking: "own",
+    documentURLs: true,
+    audio: false,
+    source: ["O-SDK"],
+  },
+  { match: /^/, dialect: "openai-chat", webSearch: false, source: ["O-SDK"] },
+  // The only models that search in Chat, always, and take no domains.
+  { match: /search/, dialect: "openai-chat", webSearch: { takes: ["userLocation"] }, source: ["O-SDK"] },
+  {
+    match: /^/,
+    dialect: "openai-responses",
+    webSearch: { takes: ["allowedDomains", "userLocation"] },
+    source: ["O-SDK"],
   },
   {
     match: REASONING_MODEL,
@@ -49,7 +100,32 @@ const capabilities: readonly CapabilityRow[] = [
   },
 ];
 
-/** OpenAI, Chat Completions. */
+const chat = openaiChatWith({
+  maxTokens: "max_completion_tokens",
+  systemRole: (model) => (REASONING_MODEL.test(model) ? "developer" : "system"),
+  thinking: "omit",
+  toolContent: "text",
+  includeUsage: true,
+  restoreExtensions: true,
+});
+
+/** Takes function tools together with reasoning in Responses only [CAT-O]. */
+const TOOLS_IN_RESPONSES = /^gpt-5\.6/;
+
+/**
+ * Callers of either dialect get their own. For others Responses carries more of models that think: their reasoning
+ * comes back in a tool loop (wire.md §9.6). It has no stop sequences, though.
+ */
+function chooseDialect(caller: Dialect, model: string, request: () => ChatRequest): Dialect {
+  if (caller.id === openaiResponses.id) return openaiResponses;
+  if (caller.id !== chat.id)
+    return REASONING_MODEL.test(model) && request().stop === undefined ? openaiResponses : chat;
+  if (!TOOLS_IN_RESPONSES.test(model)) return chat;
+  const { tools, reasoning } = request();
+  return tools.length > 0 && reasoning && reasoning.mode !== "off" ? openaiResponses : chat;
+}
+
+/** OpenAI: Chat Completions and Responses. */
 export const openai = defineProvider({
   type: "openai",
   baseURL: "https://api.openai.com/v1",
@@ -58,12 +134,9 @@ export const openai = defineProvider({
   priceId: "openai",
   models: ["gpt-5.5", "gpt-5-mini", "gpt-4.1"],
   capabilities,
-  dialect: openaiChatWith({
-    maxTokens: "max_completion_tokens",
-    systemRole: (model) => (REASONING_MODEL.test(model) ? "developer" : "system"),
-    thinking: "omit",
-    toolContent: "text",
-    includeUsage: true,
-    restoreExtensions: true,
-  }),
+  otherDialects: [openaiResponses],
+  chooseDialect,
+  countsTokens: true,
+  countDialect: openaiResponses,
+  dialect: chat,
 });

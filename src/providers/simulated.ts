@@ -8,6 +8,7 @@ import { defineProvider } from "./define.ts";
  */
 export const simulated = defineProvider({
   type: "simulated",
+  capabilities: [{ match: /^/, documentURLs: false, fileIds: false }],
   baseURL: "http://simulated.invalid",
   dialect: openaiChat,
   price: "free",

@@ -91,6 +91,7 @@ const assistant = fc
         id: callId,
         name: toolName,
         arguments: fc.constantFrom("", "{}", '{"a":1}', '{"broken'),
+        custom: optional(fc.constant(true)),
       }),
       { maxLength: 3, selector: (call) => call.id },
     ),
@@ -146,9 +147,31 @@ const tool: fc.Arbitrary<Tool> = fc.oneof(
   fc.constant({
     type: "opaque",
     dialect: "anthropic-messages",
-    kind: "web_search_20250305",
-    name: "web_search",
-    value: { type: "web_search_20250305" },
+    kind: "code_execution_20250825",
+    name: "code_execution",
+    value: { type: "code_execution_20250825" },
+  }),
+  record<Extract<Tool, { type: "custom" }>>({
+    type: fc.constant("custom"),
+    name: toolName,
+    description: optional(words),
+    format: optional(fc.constant({ type: "grammar", grammar: { syntax: "regex", definition: "a+" } })),
+  }),
+  record<Extract<Tool, { type: "web-search" }>>({
+    type: fc.constant("web-search"),
+    name: fc.constant("web_search"),
+    allowedDomains: optional(fc.array(words, { maxLength: 2 })),
+    maxUses: optional(fc.nat(5)),
+    native: dialect.map((name) => ({
+      dialect: name,
+      value: name === "openai-chat" ? {} : { type: "web_search_20250305" },
+    })),
+  }),
+  fc.constant({
+    type: "function",
+    name: "bash",
+    parameters: { type: "object", properties: { command: { type: "string" } } },
+    native: { dialect: "anthropic-messages", value: { type: "bash_20250124", name: "bash" } },
   }),
 );
 

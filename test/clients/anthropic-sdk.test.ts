@@ -8,18 +8,23 @@ import Anthropic, {
 } from "@anthropic-ai/sdk";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../support/gateway.ts";
+import { seenBy } from "./seen.ts";
 import {
   anthropicTool,
   closedAfter,
   errorOf,
+  expectLogged,
   expectSettled,
   type House,
   type HouseOptions,
+  isGemini,
   type Json,
   MODELS,
   openHouse,
+  ownName,
+  PDF,
   PNG,
-  sentTo,
+  SCRIPTED,
   startUpstreams,
   UPSTREAMS,
   type UpstreamName,
@@ -59,14 +64,16 @@ describe("the official Anthropic SDK", () => {
 
   const hello = (name: UpstreamName, more: object = {}) => ({
     model: MODELS[name] as string,
-    max_tokens: 1_000,
+    max_tokens: 5_000,
     messages: [{ role: "user" as const, content: "hello" }],
     ...more,
   });
+  /** What an answer says, without the blocks that only carry a signature. */
+  const said = (message: Anthropic.Message) =>
+    message.content.filter((block) => block.type !== "thinking" || block.thinking !== "");
   const translated = UPSTREAMS.filter((name) => name !== "anthropic");
-  /** What a script's usage `{ prompt: 100, cached: 40, completion: 50, reasoning: 20 }` is to an Anthropic caller. */
+  /** What `SCRIPTED` is to an Anthropic caller. */
   const COUNTED = { input_tokens: 60, cache_read_input_tokens: 40, cache_creation_input_tokens: 0, output_tokens: 50 };
-  const SCRIPTED = { prompt: 100, cached: 40, completion: 50, reasoning: 20 };
 
   describe.each(UPSTREAMS)("to %s", (name) => {
     test("messages.create returns a message with text, stop reason and usage", async () => {
@@ -79,14 +86,14 @@ describe("the official Anthropic SDK", () => {
         stop_sequence: null,
       });
       expect(message.id).toMatch(/^msg_[0-9A-Za-z]+$/);
-      expect(message.content).toMatchObject([{ type: "text", text: "Hello, Zoë 👋" }]);
+      expect(said(message)).toMatchObject([{ type: "text", text: "Hello, Zoë 👋" }]);
       expect(message.usage).toMatchObject(COUNTED);
-      if (name === "openai" || name === "anthropic")
+      if (!["mistral", "llama"].includes(name))
         expect(message.usage.output_tokens_details).toMatchObject({ thinking_tokens: 20 });
       // The upstream's own name in a pass-through, the caller's where the answer was translated.
-      const [, own] = MODELS[name].split("/");
-      expect(message.model).toBe(name === "anthropic" ? own : MODELS[name]);
-      expect(sentTo(upstreams[name]).model).toBe(own);
+      expect(message.model).toBe(name === "anthropic" ? ownName(name) : MODELS[name]);
+      expect(seenBy(upstreams[name]).model).toBe(ownName(name));
+      await expectLogged(house, name);
     });
 
     test("system blocks, an image and stop sequences arrive", async () => {
@@ -109,19 +116,31 @@ describe("the official Anthropic SDK", () => {
           ],
         }),
       );
-      expect(message.content).toMatchObject([{ type: "text", text: expect.stringMatching(/^A red pixel\. ?$/) }]);
-      const sent = sentTo(upstreams[name]);
-      if (name === "anthropic") {
-        expect(message).toMatchObject({ stop_reason: "stop_sequence", stop_sequence: "STOP" });
-        expect(sent.system).toHaveLength(2);
-        return;
-      }
-      expect(sent.stop).toEqual(["STOP", "HALT"]);
-      const [system, user] = sent.messages;
-      expect(system.role).toBe(name === "openai" ? "developer" : "system");
-      expect(system.content).toBe("You are brief.\n\nYou are kind.");
-      expect(user.content[0]).toEqual({ type: "text", text: "What is this?" });
-      expect(user.content[1]).toMatchObject({ type: "image_url", image_url: { url: `data:image/png;base64,${PNG}` } });
+      expect(said(message)).toMatchObject([{ type: "text", text: expect.stringMatching(/^A red pixel\. ?$/) }]);
+      if (name === "anthropic") expect(message).toMatchObject({ stop_reason: "stop_sequence", stop_sequence: "STOP" });
+      expect(seenBy(upstreams[name])).toMatchObject({
+        // Where OpenAI has stop sequences.
+        ...(name === "openai" && { wire: "chat" }),
+        system: "You are brief.\n\nYou are kind.",
+        texts: ["What is this?"],
+        images: [PNG],
+        stop: ["STOP", "HALT"],
+      });
+    });
+
+    test("a PDF arrives, or is reported where it cannot", async () => {
+      const document = { type: "document", source: { type: "base64", media_type: "application/pdf", data: PDF } };
+      const { data, response } = await client.messages
+        .create({
+          ...hello(name, { messages: [{ role: "user", content: [document, { type: "text", text: "Read." }] }] }),
+          stream: false,
+        })
+        .withResponse();
+      expect(data.type).toBe("message");
+      const seen = seenBy(upstreams[name]);
+      expect(seen.texts).toContain("Read.");
+      if (name !== "llama") expect(seen.documents).toEqual([PDF]);
+      else expect(response.headers.get("x-turnpike-changes")).toMatch(/messages\S*=dropped/);
     });
 
     test("messages.stream gives the text as it comes and the whole message at the end", async () => {
@@ -132,9 +151,10 @@ describe("the official Anthropic SDK", () => {
       const message = await stream.finalMessage();
       expect(deltas.join("")).toBe("One two three, Zoë 👋.");
       expect(deltas.length).toBeGreaterThan(2);
-      expect(message.content).toMatchObject([{ type: "text", text: "One two three, Zoë 👋." }]);
+      expect(said(message)).toMatchObject([{ type: "text", text: "One two three, Zoë 👋." }]);
       expect(message.stop_reason).toBe("end_turn");
       expect(message.usage).toMatchObject(COUNTED);
+      await expectLogged(house, name);
     });
 
     test("stream events stand in the order of the Messages grammar", async () => {
@@ -169,8 +189,10 @@ describe("the official Anthropic SDK", () => {
       const kinds = blocks
         .filter((event) => event.type === "content_block_start")
         .map((event) => event.content_block.type);
-      // OpenAI's Chat never shows its thinking.
-      expect(kinds).toEqual(name === "openai" ? ["text", "tool_use"] : ["thinking", "text", "tool_use"]);
+      // A signature of Gemini's stands on the call, and comes to the caller in a block of its own.
+      const expected = ["thinking", "text", "tool_use"];
+      if (isGemini(name)) expected.splice(2, 0, "thinking");
+      expect(kinds).toEqual(expected);
     });
 
     test("a tool loop: the call, its result, the answer", async () => {
@@ -189,10 +211,13 @@ describe("the official Anthropic SDK", () => {
         { role: "user", content: [{ type: "tool_result", tool_use_id: call?.id, content: "18 degrees" }] },
       );
       const second = await ask();
-      expect(second).toMatchObject({ stop_reason: "end_turn", content: [{ type: "text", text: "Sunny." }] });
-      expect(JSON.stringify(sentTo(upstreams[name]))).toContain("18 degrees");
-      const [tool] = sentTo(upstreams[name]).tools;
-      expect(name === "anthropic" ? tool : tool.function).toMatchObject({ name: "get_weather" });
+      expect(second.stop_reason).toBe("end_turn");
+      expect(said(second)).toMatchObject([{ type: "text", text: "Sunny." }]);
+      expect(seenBy(upstreams[name])).toMatchObject({
+        tools: ["get_weather"],
+        calls: [{ name: "get_weather", input: { city: "Paris", days: [1, 2] } }],
+        results: ["18 degrees"],
+      });
     });
 
     test("parallel calls are answered in any order, one with an error and one with an image", async () => {
@@ -227,22 +252,24 @@ describe("the official Anthropic SDK", () => {
         },
       );
       const second = await client.messages.create(hello(name, { tools, messages }));
-      expect(second.content).toMatchObject([{ type: "text", text: "Both." }]);
-      const sent = JSON.stringify(sentTo(upstreams[name]));
-      expect(sent).toContain("station is down");
-      expect(sent).toContain(PNG);
-      expect(sent).toContain("Go on.");
-      if (name !== "anthropic") expect(sent).toContain("Error: station is down");
+      expect(said(second)).toMatchObject([{ type: "text", text: "Both." }]);
+      const { results, images, texts } = seenBy(upstreams[name]);
+      expect(results).toHaveLength(3);
+      expect(results.join()).toContain("A map:");
+      const says = name === "anthropic" || isGemini(name) ? "station is down" : "Error: station is down";
+      expect(results).toContain(says);
+      expect(images).toEqual([PNG]);
+      expect(texts).toContain("Go on.");
     });
 
     test.each([
       ["auto", { type: "auto" }, "auto"],
-      ["any", { type: "any" }, name === "mistral" ? "any" : "required"],
-      ["tool", { type: "tool", name: "get_weather" }, { type: "function", function: { name: "get_weather" } }],
+      ["any", { type: "any" }, "required"],
+      ["tool", { type: "tool", name: "get_weather" }, { tool: "get_weather" }],
       ["none", { type: "none" }, "none"],
     ])("tool_choice %s arrives", async (_, choice, expected) => {
       await client.messages.create(hello(name, { tools: [anthropicTool], tool_choice: choice }));
-      expect(sentTo(upstreams[name]).tool_choice).toEqual(name === "anthropic" ? choice : expected);
+      expect(seenBy(upstreams[name]).choice).toEqual(expected);
     });
 
     test("disable_parallel_tool_use arrives where the upstream knows it, and is reported where it does not", async () => {
@@ -251,35 +278,40 @@ describe("the official Anthropic SDK", () => {
         .create({ ...hello(name, { tools: [anthropicTool], tool_choice: choice }), stream: false })
         .withResponse();
       expect(data.type).toBe("message");
-      const sent = sentTo(upstreams[name]);
-      if (name === "anthropic") expect(sent.tool_choice).toEqual(choice);
-      else if (name === "llama") {
-        expect(sent.parallel_tool_calls).toBeUndefined();
-        expect(response.headers.get("x-turnpike-changes")).toContain("parallel_tool_calls");
-      } else expect(sent.parallel_tool_calls).toBe(false);
+      const knows = name !== "llama" && !isGemini(name);
+      expect(seenBy(upstreams[name]).parallel).toBe(knows ? false : undefined);
+      const changes = response.headers.get("x-turnpike-changes") ?? "";
+      expect(changes.includes("parallel_tool_calls")).toBe(!knows);
     });
 
     test.each(["low", "medium", "high", "xhigh", "max"] as const)(
       "adaptive thinking with effort %s is accepted",
       async (effort) => {
         upstreams[name].next({ thinking: "Let me see.", text: "Seen." });
-        const message = await client.messages.create(
-          hello(name, { thinking: { type: "adaptive", display: "summarized" }, output_config: { effort } }),
-        );
-        const [thinking] = message.content;
-        // OpenAI's Chat never shows its thinking; it thinks all the same.
-        if (name === "openai") expect(thinking).toMatchObject({ type: "text", text: "Seen." });
-        else
-          expect(thinking).toMatchObject({
-            type: "thinking",
-            thinking: "Let me see.",
-            signature: expect.stringMatching(/./),
-          });
-        const sent = sentTo(upstreams[name]);
-        if (name === "mistral") expect(sent.reasoning_effort).toBe("high");
-        if (name === "openai") expect(sent.reasoning_effort).toBe(effort === "max" ? "xhigh" : effort);
-        if (name === "llama") expect(sent.reasoning_effort).toBeUndefined();
-        if (name === "anthropic") expect(sent.output_config).toEqual({ effort });
+        const message = await client.messages
+          .stream(
+            hello(name, {
+              max_tokens: 60_000,
+              thinking: { type: "adaptive", display: "summarized" },
+              output_config: { effort },
+            }),
+          )
+          .finalMessage();
+        expect(message.content[0]).toMatchObject({
+          type: "thinking",
+          thinking: "Let me see.",
+          signature: expect.stringMatching(/./),
+        });
+        expect(message.content[1]).toMatchObject({ type: "text", text: "Seen." });
+        const sent = {
+          mistral: "high",
+          openai: effort === "max" ? "xhigh" : effort,
+          llama: undefined,
+          anthropic: effort,
+          gemini: effort === "xhigh" || effort === "max" ? "high" : effort,
+          gemini25: { low: 4_096, medium: 8_192, high: 16_384, xhigh: 24_576, max: 24_576 }[effort],
+        };
+        expect(seenBy(upstreams[name]).effort).toBe(sent[name]);
       },
     );
 
@@ -297,23 +329,25 @@ describe("the official Anthropic SDK", () => {
             .finalMessage();
         const first = await ask();
         const thinking = first.content.find((block) => block.type === "thinking");
-        if (name !== "openai")
-          expect(thinking).toMatchObject({ thinking: display === "omitted" ? "" : "Paris, I think." });
+        expect(thinking).toMatchObject({
+          thinking: display === "omitted" ? "" : "Paris, I think.",
+          signature: expect.stringMatching(/./),
+        });
         const call = first.content.find((block) => block.type === "tool_use");
         messages.push(
           { role: "assistant", content: first.content },
           { role: "user", content: [{ type: "tool_result", tool_use_id: call?.id, content: "18 degrees" }] },
         );
         const second = await ask();
-        expect(second.content).toMatchObject([{ type: "text", text: "Sunny." }]);
-        // Mistral gets its thinking back, also where the caller could not read it.
-        if (name === "mistral") {
-          const assistant = sentTo(upstreams.mistral).messages.find((message: Json) => message.role === "assistant");
-          expect(assistant.content[0]).toMatchObject({
-            type: "thinking",
-            thinking: [{ type: "text", text: "Paris, I think." }],
-          });
-        }
+        expect(said(second)).toMatchObject([{ type: "text", text: "Sunny." }]);
+        // Each gets back what it needs to think on, also where the caller could not read it.
+        const { thinking: replayed } = seenBy(upstreams[name]);
+        if (name === "llama") return;
+        expect(replayed).toHaveLength(1);
+        if (name === "mistral")
+          expect(replayed[0]).toMatchObject({ thinking: [{ type: "text", text: "Paris, I think." }] });
+        if (name === "openai")
+          expect(replayed[0]).toMatchObject({ type: "reasoning", encrypted_content: expect.stringMatching(/./) });
       },
     );
 
@@ -321,18 +355,27 @@ describe("the official Anthropic SDK", () => {
       upstreams[name].next({ thinking: "Never shown.", text: "Quick." });
       const message = await client.messages.create(hello(name, { thinking: { type: "disabled" } }));
       // The generic profile sends no reasoning field: such a server thinks as it is configured.
-      if (name !== "llama") expect(message.content).toMatchObject([{ type: "text", text: "Quick." }]);
-      const sent = sentTo(upstreams[name]);
-      if (name === "mistral" || name === "openai") expect(sent.reasoning_effort).toBe("none");
+      if (name !== "llama") expect(message.content.at(-1)).toMatchObject({ type: "text", text: "Quick." });
+      expect(JSON.stringify(message.content)).not.toContain(name === "llama" ? "nothing" : "Never shown.");
+      // Gemini's third generation cannot but think: as little as it can.
+      const off = { mistral: "none", openai: "none", llama: undefined, anthropic: "none", gemini: "low", gemini25: 0 };
+      expect(seenBy(upstreams[name]).effort).toBe(off[name]);
     });
 
     test("max_tokens ends the answer with stop_reason max_tokens", async () => {
       upstreams[name].next({ text: "far too long an answer ".repeat(20) });
-      const message = await client.messages.create(hello(name, { max_tokens: 5 }));
+      const message = await client.messages.create(hello(name, { max_tokens: 17 }));
       expect(message.stop_reason).toBe("max_tokens");
-      expect(message.usage.output_tokens).toBe(5);
-      const sent = sentTo(upstreams[name]);
-      expect(name === "openai" ? sent.max_completion_tokens : sent.max_tokens).toBe(5);
+      expect(message.usage.output_tokens).toBe(17);
+      expect(seenBy(upstreams[name]).maxTokens).toBe(17);
+    });
+
+    test("thinking leaves room for the answer", async () => {
+      await client.messages.create(
+        hello(name, { max_tokens: 4_000, thinking: { type: "adaptive" }, output_config: { effort: "high" } }),
+      );
+      const { effort } = seenBy(upstreams[name]);
+      if (typeof effort === "number") expect(effort).toBeLessThan(3_000);
     });
 
     test("messages.countTokens counts without a paid call", async () => {
@@ -343,8 +386,12 @@ describe("the official Anthropic SDK", () => {
         messages: [{ role: "user", content: "How many tokens are these?" }],
       });
       expect(counted.input_tokens).toBeGreaterThan(10);
-      expect(upstreams[name].requests.filter((request) => !request.path.endsWith("/count_tokens"))).toEqual([]);
-      expect(upstreams[name].requests).toHaveLength(name === "anthropic" ? 1 : 0);
+      const counters = {
+        ...{ mistral: [], llama: [], openai: ["/v1/responses/input_tokens"], anthropic: ["/v1/messages/count_tokens"] },
+        gemini: ["/v1beta/models/gemini-flash-latest:countTokens"],
+        gemini25: ["/v1beta/models/gemini-2.5-flash:countTokens"],
+      };
+      expect(upstreams[name].requests.map(({ path }) => path)).toEqual(counters[name]);
     });
 
     test("a 400 of the upstream is a BadRequestError", async () => {
@@ -363,7 +410,8 @@ describe("the official Anthropic SDK", () => {
       const error = await errorOf(client.messages.create(hello(name)));
       expect(error).toBeInstanceOf(RateLimitError);
       expect(error.type).toBe("rate_limit_error");
-      expect(error.headers.get("retry-after")).toBe("17");
+      // Gemini says it in the body: 34.4s.
+      expect(error.headers.get("retry-after")).toBe(isGemini(name) ? "35" : "17");
       expect(error.headers.get("x-should-retry")).toBe("true");
     });
 
@@ -530,8 +578,15 @@ describe("the official Anthropic SDK", () => {
     expect((await turn("mistral")).content).toMatchObject([{ type: "thinking" }, { text: "Sun." }]);
     expect((await turn("anthropic")).content).toMatchObject([{ type: "thinking" }, { text: "Rain." }]);
     expect((await turn("mistral")).content).toMatchObject([{ type: "thinking" }, { text: "Sun." }]);
-    expect((await turn("openai")).content).toMatchObject([{ type: "text" }]);
+    upstreams.openai.always({ thinking: "Hm, GPT.", text: "Fog." });
+    upstreams.gemini.always({ thinking: "Hm, Gemini.", text: "Snow." });
+    expect((await turn("openai")).content).toMatchObject([{ type: "thinking" }, { text: "Fog." }]);
+    expect((await turn("gemini")).content).toMatchObject([{ type: "thinking" }, { text: "Snow." }]);
     expect((await turn("llama")).content).toMatchObject([{ type: "text" }]);
+    expect((await turn("gemini25")).content).toMatchObject([{ type: "thinking" }, { text: "Snow." }]);
+    expect((await turn("openai")).content).toMatchObject([{ type: "thinking" }, { text: "Fog." }]);
+    expect(seenBy(upstreams.openai).thinking).toHaveLength(1);
+    expect((await turn("anthropic")).content).toMatchObject([{ type: "thinking" }, { text: "Rain." }]);
   });
 
   test("models are listed and retrieved in Anthropic's shape", async () => {

@@ -8,10 +8,13 @@ import {
   buildGateway,
   closedAfter,
   errorOf,
+  expectLogged,
   expectSettled,
   type HouseOptions,
   type Json,
   MODELS,
+  providerOf,
+  SCRIPTED,
   sentTo,
   startUpstreams,
   UPSTREAMS,
@@ -57,8 +60,13 @@ describe("a gateway in process", () => {
     messages: [{ role: "user", content: "hello" }],
     ...more,
   });
+  const item = (name: UpstreamName, more: object = {}) => ({
+    model: MODELS[name],
+    max_output_tokens: 1_000,
+    input: "hello",
+    ...more,
+  });
   const LONG = { text: "word ".repeat(500), chunkDelayMs: 5 };
-  const SCRIPTED = { prompt: 100, cached: 40, completion: 50 };
 
   async function all<T = Json>(stream: AsyncIterable<T>): Promise<T[]> {
     const chunks: T[] = [];
@@ -91,9 +99,10 @@ describe("a gateway in process", () => {
 
     test("messages() returns Anthropic's shape", async () => {
       upstreams[name].next({ text: "Hello.", usage: SCRIPTED });
-      expect(await gateway.messages(turn(name))).toMatchObject({
+      const message = await gateway.messages<Json>(turn(name));
+      expect(message.content.filter(({ type }: Json) => type === "text")).toMatchObject([{ text: "Hello." }]);
+      expect(message).toMatchObject({
         type: "message",
-        content: [{ type: "text", text: "Hello." }],
         stop_reason: "end_turn",
         usage: { input_tokens: 60, cache_read_input_tokens: 40, output_tokens: 50 },
       });
@@ -105,6 +114,43 @@ describe("a gateway in process", () => {
       expect(events[0].type).toBe("message_start");
       expect(events.at(-1)).toEqual({ type: "message_stop" });
       expect(events.map((event) => event.delta?.text ?? "").join("")).toBe("One two three.");
+    });
+
+    test("responses() returns OpenAI's Responses shape", async () => {
+      upstreams[name].next({ text: "Hello.", usage: SCRIPTED });
+      const response = await gateway.responses<Json>(item(name));
+      expect(response.output.filter(({ type }: Json) => type === "message")).toMatchObject([
+        { role: "assistant", content: [{ type: "output_text", text: "Hello." }] },
+      ]);
+      expect(response).toMatchObject({
+        object: "response",
+        status: "completed",
+        usage: { input_tokens: 100, input_tokens_details: { cached_tokens: 40 }, output_tokens: 50 },
+      });
+      await expectLogged({ gateway, log }, name);
+      expect(log.requests().at(-1)).toMatchObject({ dialect: "openai-responses" });
+    });
+
+    test("responses() streams events", async () => {
+      upstreams[name].next({ text: "One two three." });
+      const events = await all<Json>(await gateway.responses({ ...item(name), stream: true }));
+      expect(events[0].type).toBe("response.created");
+      expect(events.at(-1)).toMatchObject({ type: "response.completed", response: { status: "completed" } });
+      const deltas = events.filter(({ type }) => type === "response.output_text.delta");
+      expect(deltas.map(({ delta }) => delta).join("")).toBe("One two three.");
+    });
+
+    test("a stream of responses() that breaks throws and hands out no error event", async () => {
+      upstreams[name].next({ text: "One two three four.", errorEvent: { type: "api_error", message: "On fire" } });
+      const events: Json[] = [];
+      const error = await errorOf(
+        (async () => {
+          for await (const event of await gateway.responses<Json>({ ...item(name), stream: true })) events.push(event);
+        })(),
+      );
+      expect(error).toMatchObject({ code: "upstream_error", provider: providerOf(name) });
+      expect(events.length).toBeGreaterThan(1);
+      expect(events.filter(({ type }) => type === "error" || type === "response.failed")).toEqual([]);
     });
 
     test("leaving the loop closes the upstream and settles", { retry: 2 }, async () => {
@@ -183,12 +229,30 @@ describe("a gateway in process", () => {
         })(),
       );
       expect(isGatewayError(error)).toBe(true);
-      expect(error).toMatchObject({ code, provider: name });
+      expect(error).toMatchObject({ code, provider: providerOf(name) });
       expect(events.length).toBeGreaterThan(1);
       // The error is thrown, not also handed out as a chunk.
       expect(events.filter((event) => event.type === "error" || "error" in event)).toEqual([]);
     });
   });
+
+  test.each(["openai/text-embedding-3-small", "gemini/gemini-embedding-001"])(
+    "embeddings() of %s returns OpenAI's shape",
+    async (model) => {
+      const request = { model, input: ["one", "two"], dimensions: 8 };
+      const list = await gateway.embeddings<OpenAI.CreateEmbeddingResponse>(request);
+      expect(list).toMatchObject({ object: "list", data: [{ index: 0 }, { index: 1 }] });
+      expect(list.data.map(({ embedding }) => embedding.length)).toEqual([8, 8]);
+      const written = await gateway.embeddings<Json>({ ...request, encoding_format: "base64" });
+      expect(Buffer.from(written.data[0].embedding, "base64").readFloatLE(0)).toBe(
+        Math.fround(list.data[0]!.embedding[0]!),
+      );
+      await expectSettled(gateway);
+      expect(log.requests().at(-1)).toMatchObject({ operation: "embeddings", outcome: "served", target: model });
+      const none = await errorOf(gateway.embeddings({ model: MODELS.anthropic, input: "x" }));
+      expect(none.message).toContain("embeddings");
+    },
+  );
 
   test("a pass-through stream that brings an error event throws it and hands out no error chunk", async () => {
     upstreams.openai.next({ text: "One two three four.", errorEvent: { message: "On fire" } });

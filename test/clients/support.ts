@@ -11,44 +11,60 @@ import {
   router,
   translator,
 } from "turnpike";
-import { anthropic, mistral, openai, openaiCompatible } from "turnpike/providers";
+import { anthropic, gemini, mistral, openai, openaiCompatible } from "turnpike/providers";
 import { memoryStore } from "turnpike/stores/memory";
-import { type Fake, fakeAnthropic, fakeLlama, fakeMistral, fakeOpenAI } from "turnpike/testing";
-import { expect } from "vitest";
+import { type Fake, fakeAnthropic, fakeGemini, fakeLlama, fakeMistral, fakeOpenAI } from "turnpike/testing";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { logBook, serve, until } from "../support/gateway.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: the tests read vendors' JSON.
 export type Json = any;
 
-export type UpstreamName = "mistral" | "llama" | "openai" | "anthropic";
+export type UpstreamName = keyof typeof MODELS;
 export type Upstreams = Record<UpstreamName, Fake>;
 
-/** One model of each upstream that can do everything the tests ask of it. */
+/** One model of each upstream that can do everything the tests ask of it; Gemini changed most with its third generation. */
 export const MODELS = {
   mistral: "mistral/mistral-medium-3-5",
   llama: "llama/devstral-small",
   openai: "openai/gpt-5.5",
   anthropic: "anthropic/claude-haiku-5-5",
-} as const satisfies Record<UpstreamName, string>;
+  gemini: "gemini/gemini-flash-latest",
+  gemini25: "gemini/gemini-2.5-flash",
+} as const;
 
 export const UPSTREAMS = Object.keys(MODELS) as UpstreamName[];
 
+/** The upstream's own name of its model. */
+export const ownName = (name: UpstreamName) => MODELS[name].slice(MODELS[name].indexOf("/") + 1);
+export const providerOf = (name: UpstreamName) => MODELS[name].slice(0, MODELS[name].indexOf("/"));
+export const isGemini = (name: UpstreamName) => providerOf(name) === "gemini";
+
 /** A red pixel. */
 export const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+/** A document of one empty page. */
+export const PDF = Buffer.from("%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF").toString(
+  "base64",
+);
 
 export const KEYS = {
   mistral: "mistral-key-0001",
   llama: "llama-key-000001",
   openai: "openai-key-00001",
   anthropic: "anthropic-key-01",
+  gemini: "gemini-key-00001",
 };
 
 export async function startUpstreams(): Promise<Upstreams & { reset(): void; closeAll(): Promise<void> }> {
+  const gemini = await fakeGemini({ apiKey: KEYS.gemini });
   const fakes: Upstreams = {
     mistral: await fakeMistral({ apiKey: KEYS.mistral }),
     llama: await fakeLlama({ apiKey: KEYS.llama, vision: true }),
     openai: await fakeOpenAI({ apiKey: KEYS.openai }),
     anthropic: await fakeAnthropic({ apiKey: KEYS.anthropic }),
+    gemini,
+    gemini25: gemini,
   };
   return {
     ...fakes,
@@ -64,7 +80,7 @@ export interface HouseOptions {
   first?: readonly Middleware[];
 }
 
-/** A gateway to all four fakes. Without retries, so that a test sees what one answer of the upstream becomes. */
+/** A gateway to all five fakes. Without retries, so that a test sees what one answer of the upstream becomes. */
 export function buildGateway(upstreams: Upstreams, options: HouseOptions = {}) {
   const log = logBook();
   const gateway = createGateway({
@@ -73,6 +89,7 @@ export function buildGateway(upstreams: Upstreams, options: HouseOptions = {}) {
       llama: openaiCompatible({ apiKey: KEYS.llama, baseURL: upstreams.llama.baseURL, price: "free" }),
       openai: openai({ apiKey: KEYS.openai, baseURL: upstreams.openai.baseURL }),
       anthropic: anthropic({ apiKey: KEYS.anthropic, baseURL: upstreams.anthropic.baseURL }),
+      gemini: gemini({ apiKey: KEYS.gemini, baseURL: upstreams.gemini.baseURL }),
     },
     use: [
       logger({ to: log.sink }),
@@ -106,10 +123,50 @@ export async function openHouse(upstreams: Upstreams, options: HouseOptions = {}
 
 export type House = Awaited<ReturnType<typeof openHouse>>;
 
+/** Upstreams and a gateway for all tests of a file; after each of them everything is settled and forgotten. */
+export function useHouse(options?: HouseOptions) {
+  const others: House[] = [];
+  const home = {
+    upstreams: {} as Awaited<ReturnType<typeof startUpstreams>>,
+    house: {} as House,
+    /** A gateway with options of its own, for one test. */
+    async another(options: HouseOptions): Promise<House> {
+      const opened = await openHouse(home.upstreams, options);
+      others.push(opened);
+      return opened;
+    },
+  };
+  beforeAll(async () => {
+    home.upstreams = await startUpstreams();
+    home.house = await openHouse(home.upstreams, options);
+  });
+  afterEach(async () => {
+    for (const each of [home.house, ...others]) await expectSettled(each.gateway);
+    for (const opened of others.splice(0)) await opened.close();
+    home.upstreams.reset();
+  });
+  afterAll(async () => {
+    await home.house.close();
+    await home.upstreams.closeAll();
+  });
+  return home;
+}
+
 /** Everything reserved was settled, and nothing runs any more. */
 export async function expectSettled(gateway: Gateway): Promise<void> {
   await until(() => gateway.inFlight === 0, "no exchange is running");
   await until(async () => (await gateway.usage()).every((limit) => limit.held === 0), "nothing is held");
+}
+
+/** What a script tells of its tokens … */
+export const SCRIPTED = { prompt: 100, cached: 40, completion: 50, reasoning: 20 };
+
+/** … and that the records of the last attempt and the last request say so. */
+export async function expectLogged({ gateway, log }: Pick<House, "gateway" | "log">, name: UpstreamName, more = {}) {
+  await expectSettled(gateway);
+  const record = { outcome: "served", target: MODELS[name], inputTokens: 100, cacheReadTokens: 40, outputTokens: 50 };
+  expect(log.attempts().at(-1)).toMatchObject({ ...record, ...more });
+  expect(log.requests().at(-1)).toMatchObject({ ...record, ...more, attempts: 1 });
 }
 
 /** The body of the last request an upstream saw. */

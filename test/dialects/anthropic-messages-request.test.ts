@@ -218,7 +218,7 @@ describe("reading a request", () => {
     const request = decode({
       container: "c1",
       brand_new: { a: 1 },
-      tools: [{ type: "bash_20250124", name: "bash" }],
+      tools: [{ type: "code_execution_20250825", name: "code_execution" }],
       messages: [{ role: "user", content: [{ type: "container_upload", file_id: "f" }] }],
     });
     expect(request.extensions).toEqual({ dialect: ID, value: { container: "c1", brand_new: { a: 1 } } });
@@ -226,9 +226,9 @@ describe("reading a request", () => {
       {
         type: "opaque",
         dialect: ID,
-        kind: "bash_20250124",
-        name: "bash",
-        value: { type: "bash_20250124", name: "bash" },
+        kind: "code_execution_20250825",
+        name: "code_execution",
+        value: { type: "code_execution_20250825", name: "code_execution" },
       },
     ]);
     expect(request.messages[0]!.content).toEqual([
@@ -291,8 +291,9 @@ describe("reading a request", () => {
   it("reads the output format where it stands now and where it stood before", () => {
     const schema = { type: "object" };
     const format = { type: "json_schema", schema };
-    expect(decode({ output_config: { format } }).outputFormat).toEqual({ type: "json-schema", schema });
-    expect(decode({ output_format: format }).outputFormat).toEqual({ type: "json-schema", schema });
+    const held = { type: "json-schema", schema, strict: true };
+    expect(decode({ output_config: { format } }).outputFormat).toEqual(held);
+    expect(decode({ output_format: format }).outputFormat).toEqual(held);
   });
 
   it("reads images and documents from every source", () => {

@@ -60,7 +60,11 @@ describe("an answer", () => {
             { type: "thinking", text: "hm", signature: { origin: ID, data: "sig" } },
             { type: "thinking", text: "", redacted: "enc" },
             { type: "opaque", dialect: ID, kind: "web_search_tool_result", value: search },
-            { type: "text", text: "Hi", citations: { dialect: ID, value: [citation] } },
+            {
+              type: "text",
+              text: "Hi",
+              citations: { dialect: ID, value: [citation], sources: [{ url: "https://a" }] },
+            },
             { type: "tool-call", id: "t", name: "f", arguments: '{"a":1}' },
           ],
           finishReason: "tool-calls",

@@ -477,3 +477,37 @@ describe("skipping over text", () => {
     expect(length(add(0, { type: "signature_delta", signature: text }))).toBeUndefined();
   });
 });
+
+describe("a foreign signature without thinking", () => {
+  const signature = { origin: "elsewhere", kind: "answer", data: "c2ln" };
+  const empty: StreamEvent[] = [{ type: "thinking-start" }, { type: "thinking-end", signature }];
+  const text: StreamEvent[] = [{ type: "text-start" }, { type: "text-delta", text: "Hi" }, { type: "text-end" }];
+  const call: StreamEvent[] = [{ type: "tool-call-start", id: "a", name: "f" }, { type: "tool-call-end" }];
+  const kinds = (...events: StreamEvent[]) => {
+    const encoder = anthropicMessages.streamEncoder(context);
+    const frames = [...events, { type: "finish", reason: "stop" } as const].flatMap((event) => encoder.encode(event));
+    frames.push(...encoder.end());
+    return frames
+      .map(({ data }) => data as { type: string; content_block: { type: string } })
+      .flatMap(({ type, content_block }) => (type === "content_block_start" ? [content_block.type] : []));
+  };
+
+  it("stands before the call that it is for", () => {
+    expect(kinds(...text, ...empty, ...call)).toEqual(["text", "thinking", "tool_use"]);
+    expect(kinds(...empty, ...text)).toEqual(["thinking", "text"]);
+  });
+
+  it("is no last block, because clients take that one for the answer", () => {
+    expect(kinds(...text, ...empty)).toEqual(["text"]);
+    const part = { type: "thinking" as const, text: "", signature };
+    const whole = anthropicMessages.encodeResponse(
+      { choices: [{ content: [{ type: "text", text: "Hi" }, part, part], finishReason: "stop" }] },
+      context,
+    );
+    expect(whole.content).toEqual([{ type: "text", text: "Hi" }]);
+  });
+
+  it("is told where there is nothing else", () => {
+    expect(kinds(...empty)).toEqual(["thinking"]);
+  });
+});

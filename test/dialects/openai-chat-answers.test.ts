@@ -351,6 +351,7 @@ describe("the dialect", () => {
     expect(openaiChat.prefix).toBe("/openai");
     expect(openaiChat.routes.map(({ method, path }) => `${method} ${path}`)).toEqual([
       "POST /v1/chat/completions",
+      "POST /v1/embeddings",
       "GET /v1/models",
       "GET /v1/models/{model}",
     ]);

@@ -201,7 +201,7 @@ describe("reading a request", () => {
   test("tools and how they are chosen", () => {
     const tools = [
       { type: "function", function: { name: "f", description: "does", strict: true } },
-      { type: "custom", custom: { name: "c" } },
+      { type: "custom", custom: { name: "c", description: "free", format: { type: "text" } } },
     ];
     const of = (tool_choice: unknown) => decode({ tools, tool_choice }).toolChoice;
     expect(decode({ tools }).tools).toEqual([
@@ -212,7 +212,7 @@ describe("reading a request", () => {
         strict: true,
         parameters: { type: "object", properties: {} },
       },
-      { type: "opaque", dialect: "openai-chat", kind: "custom", name: "c", value: tools[1] },
+      { type: "custom", name: "c", description: "free", format: { type: "text" } },
     ]);
     expect(of("required")).toEqual({ type: "required" });
     expect(of("any")).toEqual({ type: "required" });

@@ -161,13 +161,7 @@ describe("writing a request", () => {
   test("tools, and nothing about them without any", () => {
     const tools: ChatRequest["tools"] = [
       { type: "function", name: "f", parameters: { type: "object", properties: {} }, strict: false },
-      {
-        type: "opaque",
-        dialect: "openai-chat",
-        kind: "custom",
-        name: "c",
-        value: { type: "custom", custom: { name: "c" } },
-      },
+      { type: "custom", name: "c" },
       { type: "opaque", dialect: "anthropic-messages", kind: "bash_20250124", value: {} },
     ];
     expect(encode({ tools, toolChoice: { type: "required" }, parallelToolCalls: false })).toMatchObject({

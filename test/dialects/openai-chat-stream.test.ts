@@ -180,17 +180,35 @@ describe("reading a stream", () => {
     ]);
   });
 
-  test("custom tool calls are kept as one block", () => {
+  test("calls of custom tools stream their text", () => {
     const chunks = [
       chunk({ tool_calls: [{ index: 0, id: "a", type: "custom", custom: { name: "c", input: "1" } }] }),
       chunk({ tool_calls: [{ index: 0, custom: { input: "2" } }] }, "tool_calls"),
     ];
-    const value = { id: "a", type: "custom", custom: { name: "c", input: "12" } };
     expect(decode(chunks)).toEqual([
       start,
-      { type: "opaque", part: { type: "opaque", dialect: "openai-chat", kind: "tool_call", value } },
+      { type: "tool-call-start", id: "a", name: "c", custom: true },
+      { type: "tool-call-delta", arguments: "1" },
+      { type: "tool-call-delta", arguments: "2" },
+      { type: "tool-call-end" },
       finish("tool-calls"),
     ]);
+  });
+
+  test("a custom call whose text looks like whole JSON waits for the rest of it, whatever comes between", () => {
+    const piece = (index: number, input: string, more: object = {}) =>
+      chunk({ tool_calls: [{ index, custom: { input, ...more } }] });
+    const chunks = [
+      chunk({ tool_calls: [{ index: 0, id: "a", type: "custom", custom: { name: "c", input: "{}" } }] }),
+      chunk({ tool_calls: [{ index: 1, id: "b", type: "custom", custom: { name: "d", input: "x" } }] }),
+      piece(0, "{}"),
+      piece(1, "y"),
+      chunk({}, "tool_calls"),
+    ];
+    const calls = decode(chunks).flatMap((event) =>
+      event.type === "tool-call-start" ? [event.id] : event.type === "tool-call-delta" ? [event.arguments] : [],
+    );
+    expect(calls).toEqual(["a", "{}", "{}", "b", "xy"]);
   });
 
   test.each([
@@ -333,8 +351,8 @@ describe("writing a stream", () => {
       ...toolCall("u", "g"),
       finish("tool-calls"),
     ];
-    const opening = (index: number, id: string, name: string) => ({
-      tool_calls: [{ index, id, type: "function", function: { name, arguments: "" } }],
+    const call = (index: number, id: string, name: string) => ({
+      tool_calls: [{ index, id, type: "function", function: { name, arguments: "{}" } }],
     });
     expect(encode(events)).toEqual([
       role,
@@ -342,10 +360,8 @@ describe("writing a stream", () => {
       out({ thinking_blocks: [{ type: "thinking", thinking: "hm", signature: "sig" }] }),
       out({ thinking_blocks: [{ type: "redacted_thinking", data: "secret" }] }),
       out({ content: "a" }),
-      out(opening(0, "t", "f")),
-      out({ tool_calls: [{ index: 0, function: { arguments: "{}" } }] }),
-      out(opening(1, "u", "g")),
-      out({ tool_calls: [{ index: 1, function: { arguments: "{}" } }] }),
+      out(call(0, "t", "f")),
+      out(call(1, "u", "g")),
       out({}, "tool_calls"),
       { data: "[DONE]" },
     ]);

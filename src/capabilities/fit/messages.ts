@@ -180,7 +180,7 @@ function answerCalls(messages: Message[], { changes }: FitState): Message[] {
         out.push({ role: "user", content: interrupted() }, ...waiting);
         waiting = [];
       }
-      open = message.content.flatMap(callId);
+      open = message.content.flatMap((part) => (part.type === "tool-call" ? [part.id] : []));
       out.push(message);
       continue;
     }
@@ -219,14 +219,6 @@ function saysSomething({ role, content }: Message): boolean {
       return part.text !== "" || part.redacted !== undefined || Boolean(part.signature?.data);
     return (part.type !== "text" && part.type !== "refusal") || part.text !== "";
   });
-}
-
-/** Id of a call, also of one that only its own dialect knows. */
-function callId(part: Part): string[] {
-  if (part.type === "tool-call") return [part.id];
-  return part.type === "opaque" && part.kind === "tool_call" && typeof part.value.id === "string"
-    ? [part.value.id]
-    : [];
 }
 
 /** For targets that refuse a user turn right after a tool's: a short assistant turn between them. */

@@ -1,6 +1,7 @@
 import type { NumberRange, ParameterName } from "../../core/provider.ts";
 import type { Change, ChatRequest } from "../../core/request.ts";
 import type { FitState } from "./index.ts";
+import { unsupported } from "./unsupported.ts";
 
 /** Wire-like names for the changes, and whether losing the parameter changes the answer. */
 const PARAMETERS: Record<ParameterName, { field: string; hint?: boolean }> = {
@@ -29,6 +30,7 @@ export function fitParameters(state: FitState): void {
     if (value === undefined) continue;
     const rule = rules[name] ?? capabilities.otherParameters ?? true;
     if (rule === true) continue;
+    if (name === "n") refuseMany(state, rule === false ? 1 : (rule as NumberRange).max);
     if (rule === false || (Array.isArray(rule) && !rule.includes(value as string))) drop(request, name, changes);
     else if (typeof value === "number" && !Array.isArray(rule)) {
       clamp(request, name as "temperature", value, rule as NumberRange, changes);
@@ -37,8 +39,15 @@ export function fitParameters(state: FitState): void {
   if (request.logprobs === undefined) delete request.topLogprobs;
   fitStop(state);
   fitExtensions(state);
-  fitOutputFormat(state);
   fitMaxTokens(state);
+}
+
+/** One answer is no part of many: who asked for them gets them from another target, or is told. */
+function refuseMany(state: FitState, most = Number.POSITIVE_INFINITY): void {
+  const { n = 1 } = state.request;
+  if (n <= most) return;
+  const bound = most === 1 ? "1" : `at most ${most}`;
+  throw unsupported((target) => `n must be ${bound} for ${target}`, "n", state);
 }
 
 /** After reasoning is decided: some models take sampling parameters only while they do not think. */
@@ -91,19 +100,6 @@ function fitExtensions({ request, dialect, changes }: FitState): void {
   delete request.extensions;
 }
 
-function fitOutputFormat({ request, capabilities, changes }: FitState): void {
-  const format = request.outputFormat;
-  const accepted = capabilities.outputFormats;
-  if (!format || !accepted || accepted.includes(format.type)) return;
-  if (format.type === "json" && !accepted.includes("json")) {
-    request.system = [...request.system, { type: "text", text: "Answer with one valid JSON object and nothing else." }];
-    changes.push({ field: "response_format", kind: "adjusted", from: "json_object", to: "instruction" });
-  } else {
-    changes.push({ field: "response_format", kind: "dropped", from: format.type });
-  }
-  delete request.outputFormat;
-}
-
 function fitMaxTokens({ request, capabilities, changes, grantedTokens }: FitState): void {
   const asked = request.maxTokens;
   let bound = asked ?? capabilities.defaultMaxTokens;
@@ -115,6 +111,10 @@ function fitMaxTokens({ request, capabilities, changes, grantedTokens }: FitStat
   if (grantedTokens !== undefined && (bound === undefined || grantedTokens < bound)) {
     bound = grantedTokens;
     reason = "budget";
+  }
+  if (bound !== undefined && capabilities.minOutputTokens !== undefined && bound < capabilities.minOutputTokens) {
+    bound = capabilities.minOutputTokens;
+    reason = "model limit";
   }
   if (bound === undefined || bound === asked) return;
   request.maxTokens = bound;

@@ -19,6 +19,9 @@ const BUDGET_OF_EFFORT: Record<Effort, number> = {
   max: 32_768,
 };
 
+/** What a budget of our own choice leaves for the answer (wire.md §8.1). */
+const ANSWER_TOKENS = 1024;
+
 /** Renders the caller's intent in what the target accepts; never forwards a value it is not known to take. */
 export function fitReasoning(state: FitState): void {
   const { request, capabilities, changes } = state;
@@ -32,16 +35,21 @@ export function fitReasoning(state: FitState): void {
     }
     return;
   }
+  const wishes = asked.mode !== "default" || asked.effort !== undefined || asked.budget !== undefined;
   if (support === false) {
     delete request.reasoning;
-    if (asked.mode !== "off") {
+    if (asked.mode !== "off" && wishes) {
       const from = asked.effort ?? asked.budget ?? asked.mode;
       changes.push({ field: "reasoning.effort", kind: asked.mode === "on" ? "dropped" : "ignored", from, to: "none" });
     }
     return;
   }
+  // Only whether thinking is shown: nothing to render.
+  if (!wishes) return;
   const fitted = asked.mode === "off" ? fitOff(state, support) : fitOn(state, asked, support);
-  if (fitted) request.reasoning = asked.show === undefined ? fitted : { ...fitted, show: asked.show };
+  // Who turned thinking off does not want to read it, where it cannot be turned off.
+  const show = asked.show ?? (asked.mode === "off" ? false : undefined);
+  if (fitted) request.reasoning = show === undefined ? fitted : { ...fitted, show };
   else delete request.reasoning;
 }
 
@@ -51,20 +59,24 @@ function fitOff({ changes }: FitState, support: Support): Reasoning | undefined 
   if (support.off === "none") return { mode: "off" };
   if (support.off === "omit") return undefined;
   const lowest = support.levels?.[0];
+  const least = support.budget?.min;
   changes.push({
     field: "reasoning",
     kind: "adjusted",
     from: "off",
-    to: lowest ?? "on",
+    to: lowest ?? (least === undefined ? "on" : `budget ${least}`),
     reason: "cannot be turned off",
   });
+  if (least !== undefined) return { mode: "on", budget: least };
   return lowest ? { mode: support.auto ? "default" : "on", effort: lowest } : undefined;
 }
 
 function fitOn({ request, changes }: FitState, asked: Reasoning, support: Support): Reasoning | undefined {
   const wanted = asked.effort ?? (asked.budget === undefined ? undefined : effortOfBudget(asked.budget));
+  if (support.auto && asked.mode === "auto" && wanted === undefined) return { mode: "auto" };
   if (support.budget) {
-    const ceiling = Math.min(support.budget.max, (request.maxTokens ?? Number.POSITIVE_INFINITY) - 1);
+    const room = asked.budget === undefined ? ANSWER_TOKENS : 1;
+    const ceiling = Math.min(support.budget.max, (request.maxTokens ?? Number.POSITIVE_INFINITY) - room);
     const budget = Math.min(asked.budget ?? BUDGET_OF_EFFORT[wanted ?? "high"], ceiling);
     if (budget < support.budget.min) {
       changes.push({

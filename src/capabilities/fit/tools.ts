@@ -1,34 +1,89 @@
 import { createHash } from "node:crypto";
 import type { FunctionTool, Message, Tool } from "../../core/request.ts";
+import { asFunction, asFunctionCalls } from "./custom-tools.ts";
 import type { FitState } from "./index.ts";
+import { adaptSchema, plainSchema } from "./schema.ts";
+import { holds, tellSchema } from "./schema-rules.ts";
+import { unsupported } from "./unsupported.ts";
+import { fitWebSearch, tellOfNoSearch } from "./web-search.ts";
 
 /** Every provider's rule for function names, unless a row says otherwise. */
 const TOOL_NAME = { pattern: /^[a-zA-Z0-9_-]{1,64}$/, maxLength: 64 };
 
-/** @returns names as the target knows them → as the caller does, for those that had to be changed */
-export function fitTools(state: FitState): Map<string, string> {
-  const { request, capabilities, changes, dialect } = state;
-  const kept: Tool[] = [];
-  for (const tool of request.tools) {
-    if (capabilities.tools === false) {
-      changes.push({ field: "tools", kind: "dropped", from: tool.name ?? "tool", reason: "no tool support" });
-    } else if (tool.type === "opaque" && tool.dialect !== dialect) {
-      changes.push({ field: "tools", kind: "dropped", from: tool.kind, reason: "the target has no such tool" });
-    } else kept.push(tool.type === "function" ? ownFields(tool, state) : tool);
+/** What was done to tools and is undone in the answer. Names are the target's → the caller's. */
+export interface FittedTools {
+  toolNames: ReadonlyMap<string, string>;
+  /** Custom tools that became functions, as the caller knows them. */
+  customTools: ReadonlySet<string>;
+}
+
+export function fitTools(state: FitState): FittedTools {
+  const { request, capabilities } = state;
+  const asked = request.tools;
+  const keepsCustom = capabilities.customTools === true;
+  request.tools = asked.flatMap((tool, index) => fitTool(tool, index, state));
+  if (request.tools.length === 0 && asked.length > 0 && asked.every(({ type }) => type === "web-search"))
+    tellOfNoSearch(state);
+  if (!keepsCustom) request.messages = request.messages.map(asFunctionCalls);
+  fitChoice(state, asked);
+  const custom = keepsCustom || request.tools.length === 0 ? [] : asked.filter(({ type }) => type === "custom");
+  return { toolNames: fitNames(state), customTools: new Set(custom.map(({ name }) => name!)) };
+}
+
+function fitTool(tool: Tool, index: number, state: FitState): Tool[] {
+  const { capabilities, changes, dialect } = state;
+  if (tool.type === "opaque" && tool.client && tool.dialect !== dialect) {
+    // The caller waits for its calls; an answer without them would look as if none had been needed.
+    throw unsupported((target) => `${target} cannot be given a tool of type ${tool.kind}`, `tools.${index}`, state);
   }
-  request.tools = kept;
-  fitChoice(state);
-  return fitNames(state);
+  if (capabilities.tools === false) {
+    changes.push({ field: "tools", kind: "dropped", from: tool.name ?? "tool", reason: "no tool support" });
+    return [];
+  }
+  switch (tool.type) {
+    case "function":
+      return [fitFunction(tool, state)];
+    case "custom":
+      return [capabilities.customTools === true ? tool : asFunction(tool, state)];
+    case "web-search":
+      return fitWebSearch(tool, state);
+    case "opaque":
+      if (tool.dialect === dialect) return [tool];
+      changes.push({ field: "tools", kind: "dropped", from: tool.kind, reason: "the target has no such tool" });
+      return [];
+  }
 }
 
-function ownFields(tool: FunctionTool, { dialect }: FitState): FunctionTool {
-  if (!tool.extensions || tool.extensions.dialect === dialect) return tool;
-  // Deferred loading and the like: all tools are sent, so nothing is lost.
-  const { extensions: _, ...rest } = tool;
-  return rest;
+function fitFunction(tool: FunctionTool, state: FitState): FunctionTool {
+  const { dialect, changes } = state;
+  if (tool.native?.dialect === dialect) return tool;
+  const { native, extensions, ...fitted } = tool;
+  if (native) changes.push({ field: "tools", kind: "moved", from: String(native.value.type), to: "function" });
+  // Of deferred loading and the like: all tools are sent, so nothing is lost.
+  if (extensions?.dialect === dialect) return fitSchema({ ...fitted, extensions }, state);
+  return fitSchema(fitted, state);
 }
 
-function fitChoice({ request, capabilities, changes }: FitState): void {
+function fitSchema(tool: FunctionTool, state: FitState): FunctionTool {
+  const rules = state.capabilities.schemas;
+  const strict = tool.strict === true;
+  if (!rules || !holds(rules, "tool", strict)) {
+    const { schema, changes } = plainSchema(tool.parameters, rules);
+    tellSchema(state, "tools.parameters", changes);
+    return { ...tool, parameters: schema };
+  }
+  const { schema, changes, problem } = adaptSchema(tool.parameters, rules);
+  const refused = problem ?? (strict ? state.purse.spend(schema, rules, "tool") : undefined);
+  if (refused === undefined || !strict) {
+    // What was not enforced before is not lost by being told in words.
+    tellSchema(state, "tools.parameters", changes, strict ? undefined : "moved");
+    return { ...tool, parameters: schema };
+  }
+  state.changes.push({ field: "tools.strict", kind: "adjusted", from: true, to: false, reason: refused });
+  return { ...tool, strict: false, parameters: plainSchema(tool.parameters, rules).schema };
+}
+
+function fitChoice({ request, capabilities, changes, dialect }: FitState, asked: readonly Tool[]): void {
   const choice = request.toolChoice;
   if (request.tools.length === 0) {
     delete request.toolChoice;
@@ -38,7 +93,8 @@ function fitChoice({ request, capabilities, changes }: FitState): void {
   if (!choice || choice.type === "auto" || choice.type === "none") return;
   const rule = capabilities.forcedToolChoice ?? true;
   const thinking = request.reasoning !== undefined && request.reasoning.mode !== "off";
-  if (rule === true || (rule === "not-with-thinking" && !thinking)) return;
+  const allowed = rule === true || (rule === "not-with-thinking" && !thinking);
+  if (allowed && (choice.type === "required" || isThere(choice.name))) return;
   changes.push({
     field: "tool_choice",
     kind: "adjusted",
@@ -46,6 +102,13 @@ function fitChoice({ request, capabilities, changes }: FitState): void {
     to: "auto",
   });
   request.toolChoice = { type: "auto" };
+
+  /** Tools that a provider runs are chosen by name in their own dialect only. */
+  function isThere(name: string): boolean {
+    const tool = asked.find((candidate) => candidate.name === name);
+    if (tool?.type === "web-search" && tool.native.dialect !== dialect) return false;
+    return !tool || request.tools.some((candidate) => candidate.name === name);
+  }
 }
 
 function fitNames(state: FitState): Map<string, string> {
@@ -56,13 +119,17 @@ function fitNames(state: FitState): Map<string, string> {
     const known = toTarget.get(name);
     if (known) return known;
     const hash = createHash("sha256").update(name).digest("hex").slice(0, 8);
-    const legal = `${name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, maxLength - 9)}_${hash}`;
+    const plain = `${name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, maxLength - 10)}_${hash}`;
+    // Some want a letter first.
+    const legal = pattern.test(plain) ? plain : `_${plain}`;
     toTarget.set(name, legal);
     return legal;
   };
   const { request } = state;
   request.tools = request.tools.map((tool) =>
-    tool.type === "function" && !pattern.test(tool.name) ? { ...tool, name: rename(tool.name) } : tool,
+    (tool.type === "function" || tool.type === "custom") && !pattern.test(tool.name)
+      ? { ...tool, name: rename(tool.name) }
+      : tool,
   );
   if (request.toolChoice?.type === "tool") request.toolChoice = { type: "tool", name: rename(request.toolChoice.name) };
   request.messages = request.messages.map((message) => renameCalls(message, rename, pattern));

@@ -10,6 +10,7 @@ import type {
 import { readThinking } from "../../core/thinking-envelope.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { filled, flag, isEmpty, item, list, maybe, need, object, others, present, refuse, string } from "./check.ts";
+import { replayedCitations } from "./citations.ts";
 import { ID } from "./id.ts";
 
 const CALL_FIELDS = new Set(["type", "id", "name", "input", "cache_control"]);
@@ -87,12 +88,11 @@ function decodePlain(block: JsonObject, path: string): TextPart | ImagePart | Do
 }
 
 export function decodeText(block: JsonObject, path: string): TextPart {
-  const citations = block.citations ?? undefined;
   return present({
     type: "text",
     text: need(block, "text", path, string),
     cache: maybe(block, "cache_control", path, object),
-    citations: citations === undefined ? undefined : { dialect: ID, value: citations },
+    citations: replayedCitations(block.citations ?? undefined),
   });
 }
 

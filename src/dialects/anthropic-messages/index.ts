@@ -21,6 +21,7 @@ export const anthropicMessages: Dialect = {
     { method: "HEAD", path: "/api/hello", operation: "hello" },
     { method: "HEAD", path: "/", operation: "hello" },
   ],
+  knownBy: ["anthropic-version"],
   forwardHeaders: [
     "anthropic-version",
     "anthropic-beta",

@@ -7,7 +7,6 @@ import {
   type OutputFormat,
   type Reasoning,
   type TextPart,
-  type Tool,
   type ToolChoice,
 } from "../../core/request.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
@@ -15,6 +14,7 @@ import { decodeBlock, decodeText, encodePart, encodeText, plainText } from "./bl
 import * as check from "./check.ts";
 import { isEmpty, item, maybe, need, others, present, refuse } from "./check.ts";
 import { ID } from "./id.ts";
+import { decodeTool, encodeTool } from "./tools.ts";
 
 /** Written when neither the caller nor the target's capabilities bound the answer: the field is required. */
 const DEFAULT_MAX_TOKENS = 4096;
@@ -43,7 +43,6 @@ const FIELDS = new Set([
 const OUTPUT_FIELDS = new Set(["effort", "format"]);
 const METADATA_FIELDS = new Set(["user_id"]);
 const MESSAGE_FIELDS = new Set(["role", "content"]);
-const TOOL_FIELDS = new Set(["type", "name", "description", "input_schema", "strict", "cache_control"]);
 const TOOL_CHOICE_FIELDS = new Set(["type", "name", "disable_parallel_tool_use"]);
 const THINKING_FIELDS = new Set(["type", "budget_tokens", "display"]);
 
@@ -211,42 +210,6 @@ function resultsFirst(blocks: JsonObject[]): JsonObject[] {
   return [...blocks.filter(isResult), ...blocks.filter((block) => !isResult(block))];
 }
 
-function decodeTool(value: unknown, path: string): Tool {
-  const tool = item(value, path, check.object);
-  const type = maybe(tool, "type", path, check.string);
-  if (type !== undefined && type !== "custom") {
-    return present({
-      type: "opaque",
-      dialect: ID,
-      kind: type,
-      name: maybe(tool, "name", path, check.string),
-      value: tool,
-    });
-  }
-  const kept = others(tool, TOOL_FIELDS);
-  return present({
-    type: "function",
-    name: need(tool, "name", path, check.filled),
-    description: maybe(tool, "description", path, check.string),
-    parameters: need(tool, "input_schema", path, check.object),
-    strict: maybe(tool, "strict", path, check.flag),
-    cache: maybe(tool, "cache_control", path, check.object),
-    extensions: isEmpty(kept) ? undefined : { dialect: ID, value: kept },
-  });
-}
-
-function encodeTool(tool: Tool): JsonObject | undefined {
-  if (tool.type !== "function") return tool.type === "opaque" && tool.dialect === ID ? tool.value : undefined;
-  return present({
-    ...own(tool.extensions),
-    name: tool.name,
-    description: tool.description,
-    input_schema: tool.parameters.type === undefined ? { type: "object", ...tool.parameters } : tool.parameters,
-    strict: tool.strict,
-    cache_control: tool.cache,
-  });
-}
-
 function decodeToolChoice(choice: JsonObject): ToolChoice {
   const type = need(choice, "type", "tool_choice", check.oneOf("auto", "any", "tool", "none"));
   if (type === "tool") return { type, name: need(choice, "name", "tool_choice", check.filled) };
@@ -327,7 +290,9 @@ function decodeFormat(from: JsonObject, key: string, path: string, kept: JsonObj
   const format = maybe(from, key, path, check.object);
   if (!format) return undefined;
   if (format.type === "json_schema") {
-    return { type: "json-schema", schema: need(format, "schema", path === "" ? key : `${path}.${key}`, check.object) };
+    const schema = need(format, "schema", path === "" ? key : `${path}.${key}`, check.object);
+    // Here a schema is always held to.
+    return { type: "json-schema", schema, strict: true };
   }
   kept[key] = format;
   return undefined;

@@ -1,11 +1,12 @@
 import type { CallerContext } from "../../core/dialect.ts";
 import { GatewayError } from "../../core/errors.ts";
-import type { ChatResponse, FinishReason, Part } from "../../core/request.ts";
+import type { ChatResponse, FinishReason, Part, Signature } from "../../core/request.ts";
 import { encodeSignature, readThinking } from "../../core/thinking-envelope.ts";
 import { tokenCount, type Usage } from "../../core/usage.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { toolId, toolInput } from "./blocks.ts";
 import { present } from "./check.ts";
+import { citationsOf, encodeCitations } from "./citations.ts";
 import { decodeError } from "./errors.ts";
 import { ID } from "./id.ts";
 
@@ -56,16 +57,28 @@ export function encodeResponse(response: ChatResponse, context: CallerContext): 
   const called = content.some((part) => part.type === "tool-call");
   return {
     ...messageHead(context),
-    content: content.map((part, i) => encodeBlock(part, i, context)).filter(isObject),
+    content: withoutTail(content)
+      .map((part, i) => encodeBlock(part, i, context))
+      .filter(isObject),
     ...encodeStop({ reason: finishReason, stopSequence, called, refused }),
     usage: { ...encodeUsage(response.usage, context), ...tier(response.serviceTier) },
   };
 }
 
+/** A foreign signature without thinking is no last block: clients take that one for the answer. */
+function withoutTail(content: readonly Part[]): readonly Part[] {
+  const last = content.at(-1);
+  const tail = last?.type === "thinking" && last.text === "" && isForeign(last.signature);
+  return tail && content.length > 1 ? withoutTail(content.slice(0, -1)) : content;
+}
+
+export const isForeign = (signature: Signature | undefined): boolean =>
+  signature !== undefined && signature.origin !== ID;
+
 function encodeBlock(part: Part, index: number, context: CallerContext): JsonObject | undefined {
   switch (part.type) {
     case "text": {
-      const citations = part.citations?.dialect === ID ? part.citations.value : undefined;
+      const citations = encodeCitations(part.text, part.citations);
       return part.text === "" ? undefined : present({ type: "text", text: part.text, citations });
     }
     case "refusal":
@@ -80,7 +93,8 @@ function encodeBlock(part: Part, index: number, context: CallerContext): JsonObj
         type: "tool_use",
         id: answerToolId(part.id, index, context),
         name: part.name,
-        input: toolInput(part.arguments),
+        // A custom tool is a function of `{ input }` here (wire.md §9.6).
+        input: part.custom ? { input: part.arguments } : toolInput(part.arguments),
       };
     case "opaque":
       return part.dialect === ID ? part.value : undefined;
@@ -109,10 +123,6 @@ const tier = (name: string | undefined) =>
   name && /^(standard|priority|batch)$/.test(name) ? { service_tier: name } : {};
 
 export const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
-
-export function citationsOf(value: unknown): { dialect: string; value: unknown } | undefined {
-  return Array.isArray(value) && value.length > 0 ? { dialect: ID, value } : undefined;
-}
 
 /** Why a message was refused, in words. */
 export function refusalText(details: unknown): string | undefined {
@@ -220,5 +230,12 @@ export function encodeUsage(usage: Usage | undefined, context: CallerContext): J
     cache_read_input_tokens: cacheReadTokens,
     output_tokens: outputTokens,
     output_tokens_details: reasoningTokens === undefined ? undefined : { thinking_tokens: reasoningTokens },
+    // Who asked for a search reads how often it was made; no other dialect tells.
+    server_tool_use: asksForSearch(context) ? { web_search_requests: 0, web_fetch_requests: 0 } : undefined,
   });
+}
+
+function asksForSearch({ request }: CallerContext): boolean {
+  const tools = request?.member("tools");
+  return Array.isArray(tools) && tools.some((tool) => isObject(tool) && String(tool.type).startsWith("web_search_"));
 }

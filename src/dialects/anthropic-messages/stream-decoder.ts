@@ -5,9 +5,10 @@ import { readThinking } from "../../core/thinking-envelope.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { toolInput } from "./blocks.ts";
 import { isEmpty, present } from "./check.ts";
+import { citationsOf } from "./citations.ts";
 import { decodeError } from "./errors.ts";
 import { ID } from "./id.ts";
-import { type Counters, citationsOf, decodeStop, readUsage, refusalText, text, toUsage } from "./response.ts";
+import { type Counters, decodeStop, readUsage, refusalText, text, toUsage } from "./response.ts";
 
 type Finish = Extract<StreamEvent, { type: "finish" }>;
 

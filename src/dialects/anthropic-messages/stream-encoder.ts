@@ -1,13 +1,14 @@
 import type { CallerContext, Frame, StreamEncoder } from "../../core/dialect.ts";
 import type { GatewayError } from "../../core/errors.ts";
 import type { StreamEvent } from "../../core/events.ts";
-import type { OpaquePart } from "../../core/request.ts";
+import type { OpaquePart, Signature } from "../../core/request.ts";
 import { encodeSignature } from "../../core/thinking-envelope.ts";
 import type { Usage } from "../../core/usage.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
+import { encodeCitations } from "./citations.ts";
 import { errorBody } from "./errors.ts";
 import { ID } from "./id.ts";
-import { answerToolId, encodeStop, encodeUsage, messageHead } from "./response.ts";
+import { answerToolId, encodeStop, encodeUsage, isForeign, messageHead } from "./response.ts";
 
 type Finish = Extract<StreamEvent, { type: "finish" }>;
 
@@ -19,8 +20,14 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   let index = 0;
   let open: "text" | "refusal" | "thinking" | "tool-call" | undefined;
   let hasArguments = false;
+  /** The open call's arguments are free text: told as `{ input }`. */
+  let custom = false;
+  /** Of the text at hand: citations quote it. */
+  let said = "";
   /** Thinking that the caller does not want to read. */
   let hidden = "";
+  /** Foreign signatures without thinking: told before the next block, and not as the last ones. */
+  let held: Signature[] = [];
   let refused = "";
   let called = false;
   let usage: Usage | undefined;
@@ -41,6 +48,7 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
 
   function begin(kind: typeof open, content_block: JsonObject): void {
     close();
+    tellHeld();
     open = kind;
     send("content_block_start", { index, content_block });
   }
@@ -55,11 +63,13 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
       const signature = last?.type === "thinking-end" ? last.signature : undefined;
       add("signature_delta", { signature: encodeSignature(signature, hidden) });
       hidden = "";
+    } else if (open === "tool-call" && custom) {
+      add("input_json_delta", { partial_json: '"}' });
     } else if (open === "tool-call" && !hasArguments) {
       // So that what the caller puts together can be parsed.
       add("input_json_delta", { partial_json: "{}" });
-    } else if (last?.type === "text-end" && last.citations?.dialect === ID && Array.isArray(last.citations.value)) {
-      for (const citation of last.citations.value) add("citations_delta", { citation });
+    } else if (last?.type === "text-end") {
+      for (const citation of encodeCitations(said, last.citations) ?? []) add("citations_delta", { citation });
     }
     open = undefined;
     send("content_block_stop", { index: index++ });
@@ -67,9 +77,19 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
 
   function whole(content_block: JsonObject, ...deltas: [type: string, members: JsonObject][]): void {
     close();
+    tellHeld();
     send("content_block_start", { index, content_block });
     for (const [type, members] of deltas) add(type, members);
     send("content_block_stop", { index: index++ });
+  }
+
+  function tellHeld(): void {
+    const signatures = held;
+    held = [];
+    for (const each of signatures) {
+      const signature = encodeSignature(each);
+      whole({ type: "thinking", thinking: "", signature: "" }, ["signature_delta", { signature }]);
+    }
   }
 
   function opaque({ dialect, kind, value }: OpaquePart): void {
@@ -86,9 +106,11 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
     switch (event.type) {
       case "text-start":
         if (open === "text") close();
+        said = "";
         break;
       case "text-delta":
         if (event.text === "") break;
+        said += event.text;
         if (open !== "text") begin("text", { type: "text", text: "" });
         add("text_delta", { text: event.text });
         break;
@@ -96,7 +118,7 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
         if (open === "text") close(event);
         break;
       case "thinking-start":
-        begin("thinking", { type: "thinking", thinking: "", signature: "" });
+        close();
         break;
       case "thinking-delta":
         if (event.text === "") break;
@@ -106,6 +128,11 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
         break;
       case "thinking-end":
         if (open === "thinking") close(event);
+        else if (event.signature && isForeign(event.signature)) held.push(event.signature);
+        else {
+          begin("thinking", { type: "thinking", thinking: "", signature: "" });
+          close(event);
+        }
         break;
       case "redacted-thinking":
         whole({ type: "redacted_thinking", data: event.data });
@@ -114,13 +141,17 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
         const id = answerToolId(event.id, index, context);
         begin("tool-call", { type: "tool_use", id, name: event.name, input: {} });
         called = true;
-        hasArguments = false;
+        hasArguments = event.custom ?? false;
+        custom = event.custom ?? false;
+        if (custom) add("input_json_delta", { partial_json: '{"input":"' });
         break;
       }
       case "tool-call-delta":
         if (open !== "tool-call" || event.arguments === "") break;
         hasArguments = true;
-        add("input_json_delta", { partial_json: event.arguments });
+        add("input_json_delta", {
+          partial_json: custom ? JSON.stringify(event.arguments).slice(1, -1) : event.arguments,
+        });
         break;
       case "tool-call-end":
         if (open === "tool-call") close();
@@ -143,6 +174,9 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   function complete(): void {
     start();
     close();
+    // Clients take the last block for the answer.
+    held = index === 0 ? held.slice(0, 1) : [];
+    tellHeld();
     const { reason, stopSequence } = finish ?? { reason: "stop" };
     const delta = encodeStop({ reason, stopSequence, called, refused });
     send("message_delta", { delta, usage: encodeUsage(usage, context) });

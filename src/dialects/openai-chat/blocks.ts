@@ -1,8 +1,8 @@
 import type { StreamEvent } from "../../core/events.ts";
 import type { Signature } from "../../core/request.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
+import { decodeAnnotations, located } from "./annotations.ts";
 import type { Seen } from "./finish.ts";
-import { ID } from "./id.ts";
 
 interface TextBlock {
   kind: "text" | "thinking" | "refusal";
@@ -14,7 +14,10 @@ interface TextBlock {
   /** Nothing more belongs to it. */
   sealed: boolean;
   signature?: Signature;
-  citations?: unknown[];
+  citations?: JsonObject[];
+  /** Length of the answer's text before it, and of its own. */
+  before: number;
+  length: number;
 }
 
 interface CallBlock {
@@ -27,8 +30,8 @@ interface CallBlock {
   text: string;
   open: boolean;
   closed: boolean;
-  /** A call of another type than `function`: its first piece, emitted whole as an opaque part. */
-  custom?: JsonObject;
+  /** It takes free text. */
+  custom: boolean;
 }
 
 type Block = TextBlock | CallBlock | { kind: "event"; event: StreamEvent };
@@ -44,7 +47,7 @@ export interface Blocks {
   thinks(): boolean;
   /** Ends the thinking at hand; without any, a block without text carries the signature. */
   seal(signature: Signature | undefined): void;
-  cite(annotations: unknown[]): void;
+  cite(annotations: JsonObject[]): void;
   event(event: StreamEvent): void;
   call(piece: JsonObject): void;
   /** Writes and closes everything. */
@@ -64,6 +67,8 @@ export function blocks({ at, emit, unsigned, callId }: BlocksOptions): Blocks {
   const seen: Seen = { call: false, refusal: false };
   const queue: Block[] = [];
   const calls: CallBlock[] = [];
+  /** Length of all text so far. */
+  let said = 0;
 
   function pump(final: boolean): void {
     for (let head = queue[0]; head; head = queue[0]) {
@@ -86,12 +91,13 @@ export function blocks({ at, emit, unsigned, callId }: BlocksOptions): Blocks {
   }
 
   function writeCall(block: CallBlock, final: boolean): void {
-    if (block.custom) return;
     if (!block.open) {
       if (block.name === "" && !(final && (block.id !== "" || block.text !== ""))) return;
       block.open = true;
       seen.call = true;
-      emit({ type: "tool-call-start", id: block.id || callId(calls.indexOf(block)), name: block.name, ...at });
+      const { name, custom } = block;
+      const id = block.id || callId(calls.indexOf(block));
+      emit({ type: "tool-call-start", id, name, ...(custom && { custom }), ...at });
     }
     if (block.pending !== "") emit({ type: "tool-call-delta", arguments: block.pending, ...at });
     block.pending = "";
@@ -99,22 +105,15 @@ export function blocks({ at, emit, unsigned, callId }: BlocksOptions): Blocks {
 
   function close(block: Block): void {
     if (block.kind === "text") {
-      const citations = block.citations && { dialect: ID, value: block.citations };
+      const citations = block.citations && decodeAnnotations(block.citations, block.before, block.length);
       emit({ type: "text-end", ...at, ...(citations && { citations }) });
     } else if (block.kind === "thinking") {
       const signature = block.signature ?? unsigned();
       emit({ type: "thinking-end", ...(signature && { signature }), ...at });
-    } else if (block.kind === "call") closeCall(block);
-  }
-
-  function closeCall(block: CallBlock): void {
-    block.closed = true;
-    if (block.custom) {
-      seen.call = true;
-      const inner = { ...(isObject(block.custom.custom) && block.custom.custom), name: block.name, input: block.text };
-      const value = { id: block.id, type: "custom", custom: inner };
-      emit({ type: "opaque", part: { type: "opaque", dialect: ID, kind: "tool_call", value }, ...at });
-    } else if (block.open) emit({ type: "tool-call-end", ...at });
+    } else if (block.kind === "call") {
+      block.closed = true;
+      if (block.open) emit({ type: "tool-call-end", ...at });
+    }
   }
 
   function last<K extends TextBlock["kind"]>(kind: K): TextBlock | undefined {
@@ -123,7 +122,8 @@ export function blocks({ at, emit, unsigned, callId }: BlocksOptions): Blocks {
   }
 
   function begin(kind: TextBlock["kind"]): TextBlock {
-    const block: TextBlock = { kind, pending: "", filled: false, open: false, sealed: false };
+    const state = { pending: "", filled: false, open: false, sealed: false };
+    const block: TextBlock = { kind, ...state, before: said, length: 0 };
     queue.push(block);
     return block;
   }
@@ -136,6 +136,8 @@ export function blocks({ at, emit, unsigned, callId }: BlocksOptions): Blocks {
       const block = last(kind) ?? begin(kind);
       block.pending += text;
       block.filled = true;
+      block.length += text.length;
+      if (kind === "text") said += text.length;
       pump(false);
     },
     thinks: () => last("thinking")?.filled ?? false,
@@ -146,8 +148,10 @@ export function blocks({ at, emit, unsigned, callId }: BlocksOptions): Blocks {
       pump(false);
     },
     cite(annotations) {
-      const block = queue.findLast((candidate): candidate is TextBlock => candidate.kind === "text");
-      if (block) block.citations = [...(block.citations ?? []), ...annotations];
+      const text = queue.findLast((candidate): candidate is TextBlock => candidate.kind === "text");
+      const block = text ?? begin("text");
+      const more = annotations.map((annotation) => located(annotation, block.before, block.length));
+      block.citations = [...(block.citations ?? []), ...more];
     },
     event(event) {
       queue.push({ kind: "event", event });
@@ -173,9 +177,9 @@ function isOver(block: Block): boolean {
   return block.kind === "event" || (block.kind === "thinking" && block.sealed);
 }
 
-/** Whether a block that is followed by another one is at its end. A call is when its arguments are. */
+/** Whether a block that is followed by another one is at its end. A call is when its arguments are; text never tells. */
 function isComplete(block: Block): boolean {
-  return block.kind !== "call" || (block.open && isCompleteJson(block.text));
+  return block.kind !== "call" || (block.open && !block.custom && isCompleteJson(block.text));
 }
 
 function isCompleteJson(text: string): boolean {
@@ -192,8 +196,8 @@ function isCompleteJson(text: string): boolean {
  * every call index 0.
  */
 function findCall(calls: readonly CallBlock[], piece: JsonObject): { block: CallBlock; args: string } {
-  const isCustom = piece.type === "custom" || isObject(piece.custom);
-  const body = isCustom ? piece.custom : piece.function;
+  const custom = piece.type === "custom" || isObject(piece.custom);
+  const body = custom ? piece.custom : piece.function;
   const inner = isObject(body) ? body : piece;
   const index = Number.isInteger(piece.index) ? (piece.index as number) : undefined;
   const id = typeof piece.id === "string" ? piece.id : "";
@@ -211,8 +215,7 @@ function findCall(calls: readonly CallBlock[], piece: JsonObject): { block: Call
     found.name ||= name;
     return { block: found, args };
   }
-  const block: CallBlock = { kind: "call", index, id, name, pending: "", text: "", open: false, closed: false };
-  if (isCustom) block.custom = piece;
+  const block: CallBlock = { kind: "call", index, id, name, pending: "", text: "", open: false, closed: false, custom };
   return { block, args };
 }
 

@@ -11,8 +11,11 @@ import { ID } from "./id.ts";
 /** Reads one choice of an answer, whole or in pieces. */
 export interface ChoiceReader {
   readonly finished: boolean;
-  /** @throws GatewayError if the server says that this choice failed */
-  read(choice: JsonObject): void;
+  /**
+   * @param pages annotations told beside the choice; the last ones count
+   * @throws GatewayError if the server says that this choice failed
+   */
+  read(choice: JsonObject, pages?: JsonObject[]): void;
   /** The answer is over, whether or not the server said why. */
   finish(): void;
 }
@@ -41,10 +44,12 @@ export function choiceReader({ index, whole, originType, emit, head }: ChoiceOpt
   });
   const options = { at, whole, sign: (data: string) => sign(originType ?? ID, data) };
   let logprobs: JsonObject | undefined;
+  let cited: JsonObject[] = [];
   let finished = false;
 
   function finish(reason: unknown, stopReason: unknown): void {
     finished = true;
+    if (cited.length > 0) target.cite(cited);
     target.flush();
     if (logprobs) emit({ type: "logprobs", value: logprobs, ...at });
     emit({ type: "finish", ...decodeFinish(reason, stopReason, target.seen), ...at });
@@ -54,8 +59,9 @@ export function choiceReader({ index, whole, originType, emit, head }: ChoiceOpt
     get finished() {
       return finished;
     },
-    read(choice) {
+    read(choice, pages = []) {
       if (finished) return;
+      if (pages.length > 0) cited = pages;
       const delta = choice.delta ?? choice.message;
       if (isObject(delta)) readDelta(delta, target, options);
       if (isObject(choice.logprobs)) logprobs = addLogprobs(logprobs, choice.logprobs);

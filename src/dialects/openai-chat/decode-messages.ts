@@ -115,7 +115,7 @@ function decodeCalls(value: unknown, path: string): Part[] {
   return list(value, path).map((item, i) => {
     const at = `${path}.${i}`;
     const call = object(item, at);
-    if (call.type === "custom") return { type: "opaque", dialect: ID, kind: "tool_call", value: call };
+    if (call.type === "custom") return decodeCustomCall(call, at);
     const inner = object(call.function, `${at}.function`);
     return {
       type: "tool-call",
@@ -124,4 +124,15 @@ function decodeCalls(value: unknown, path: string): Part[] {
       arguments: optional(inner.arguments, `${at}.function.arguments`, text) ?? "",
     };
   });
+}
+
+function decodeCustomCall(call: JsonObject, path: string): Part {
+  const inner = object(call.custom, `${path}.custom`);
+  return {
+    type: "tool-call",
+    id: filled(call.id, `${path}.id`),
+    name: filled(inner.name, `${path}.custom.name`),
+    arguments: optional(inner.input, `${path}.custom.input`, text) ?? "",
+    custom: true,
+  };
 }

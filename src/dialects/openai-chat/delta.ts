@@ -1,6 +1,7 @@
 import type { Signature } from "../../core/request.ts";
 import { readThinking } from "../../core/thinking-envelope.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
+import { referenceAnnotation } from "./annotations.ts";
 import type { Blocks } from "./blocks.ts";
 import { ID } from "./id.ts";
 import { pieceText } from "./parts.ts";
@@ -61,7 +62,8 @@ function readChunk(chunk: unknown, target: Blocks, { at, sign }: DeltaOptions): 
     const pieces = Array.isArray(chunk.thinking) ? chunk.thinking : [chunk.thinking];
     target.add("thinking", pieces.map(pieceText).join(""));
     if (typeof chunk.signature === "string" && chunk.signature !== "") target.seal(sign(chunk.signature));
-  } else if (typeof chunk.type === "string") {
+  } else if (referenceAnnotation(chunk)) target.cite([referenceAnnotation(chunk)!]);
+  else if (typeof chunk.type === "string") {
     const part = { type: "opaque" as const, dialect: ID, kind: chunk.type, value: chunk };
     target.event({ type: "opaque", part, ...at });
   }

@@ -85,7 +85,7 @@ function markError(content: Part[]): Part[] {
 }
 
 function encodeAssistant(message: Message, style: ResolvedStyle): JsonObject {
-  const calls = message.content.flatMap(encodeCall);
+  const calls = message.content.filter(isCall).map(encodeCall);
   const refusal = message.content.flatMap((part) => (part.type === "refusal" ? [part.text] : [])).join("");
   const thinking = message.content.flatMap((part) => (part.type === "thinking" ? [part.text] : [])).join("");
   const asField = style.refusal === "field" && refusal !== "";
@@ -107,16 +107,14 @@ function assistantContent(parts: readonly Part[], style: ResolvedStyle): string 
   return chunks.every((chunk) => chunk.type === "text") ? chunks.map((chunk) => chunk.text).join("") : chunks;
 }
 
-function isCall(part: Part): boolean {
-  return part.type === "tool-call" || (part.type === "opaque" && part.kind === "tool_call");
+function isCall(part: Part): part is ToolCallPart {
+  return part.type === "tool-call";
 }
 
-function encodeCall(part: Part): JsonObject[] {
-  if (part.type === "tool-call") return [functionCall(part)];
-  return part.type === "opaque" && part.dialect === ID && part.kind === "tool_call" ? [part.value] : [];
-}
-
-/** No arguments are written as `{}`: servers parse the text into their prompt template. */
-function functionCall(call: ToolCallPart): JsonObject {
-  return { id: call.id, type: "function", function: { name: call.name, arguments: call.arguments || "{}" } };
+/** A call as it stands in a message. No arguments are written as `{}`: servers parse the text into their template. */
+export function encodeCall(call: ToolCallPart): JsonObject {
+  const { id, name } = call;
+  return call.custom
+    ? { id, type: "custom", custom: { name, input: call.arguments } }
+    : { id, type: "function", function: { name, arguments: call.arguments || "{}" } };
 }

@@ -55,6 +55,7 @@ export function openaiChatWith(style: ChatStyle): Dialect {
         isObject(current) && current.include_usage === true
           ? undefined
           : JSON.stringify({ ...(isObject(current) && current), include_usage: true }),
+      hide: (data) => data.replace(',"usage":null', ""),
     },
     isLast: ({ data }) => data.trim() === "[DONE]",
     decodeError,

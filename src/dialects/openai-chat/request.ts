@@ -23,6 +23,7 @@ import {
   decodeFunctions,
   decodeToolChoice,
   decodeTools,
+  decodeWebSearchOptions,
   encodeTools,
   strictField,
 } from "./tools.ts";
@@ -55,7 +56,15 @@ const KNOWN = new Set([
     "stream",
     "stream_options",
   ],
-  ...["tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format"],
+  ...[
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "functions",
+    "function_call",
+    "web_search_options",
+    "response_format",
+  ],
   ...["reasoning_effort", "prompt_mode", "user", "safety_identifier", "prompt_cache_key"],
 ]);
 
@@ -67,7 +76,11 @@ export function decodeRequest(value: unknown): ChatRequest {
   const request: ChatRequest = {
     model: filled(body.model, "model"),
     ...decodeMessages(body.messages),
-    tools: [...(read("tools", decodeTools) ?? []), ...(read("functions", decodeFunctions) ?? [])],
+    tools: [
+      ...(read("tools", decodeTools) ?? []),
+      ...(read("functions", decodeFunctions) ?? []),
+      ...(read("web_search_options", decodeWebSearchOptions) ?? []),
+    ],
     stream: read("stream", flag) ?? false,
     ...defined({
       maxTokens: read("max_tokens", integer(1)),

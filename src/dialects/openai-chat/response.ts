@@ -1,13 +1,14 @@
 import type { CallerContext } from "../../core/dialect.ts";
 import { GatewayError } from "../../core/errors.ts";
 import { collector } from "../../core/events.ts";
-import type { ChatResponse, Choice, OpaquePart, Part, ThinkingPart } from "../../core/request.ts";
+import type { ChatResponse, Choice, Part, ThinkingPart } from "../../core/request.ts";
 import { encodeSignature } from "../../core/thinking-envelope.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
+import { annotationsOf, pagesBeside } from "./annotations.ts";
 import { choiceReader } from "./choice.ts";
+import { encodeCall } from "./encode-messages.ts";
 import { decodeError, isErrorBody, statusOf } from "./errors.ts";
 import { encodeFinish } from "./finish.ts";
-import { ID } from "./id.ts";
 import { isText } from "./parts.ts";
 import { indexOf, readHead } from "./stream.ts";
 import type { ResolvedStyle } from "./style.ts";
@@ -26,7 +27,7 @@ export function decodeResponse(body: unknown, { originType }: Pick<ResolvedStyle
   const ordered = choices.toSorted((a, b) => indexOf(a) - indexOf(b));
   for (const [index, choice] of ordered.entries()) {
     const reader = choiceReader({ index, whole: true, originType, emit: whole.add, head });
-    reader.read(choice);
+    reader.read(choice, pagesBeside(body));
     reader.finish();
   }
   const usage = decodeUsage(body);
@@ -53,7 +54,7 @@ export function answerId(context: CallerContext): string {
 
 function encodeChoice(choice: Choice, index: number, context: CallerContext): JsonObject {
   const { content } = choice;
-  const calls = content.flatMap(encodeCall);
+  const calls = content.filter((part) => part.type === "tool-call").map(encodeCall);
   return {
     index,
     message: {
@@ -71,9 +72,7 @@ function encodeSaid(content: readonly Part[], calls: boolean): JsonObject {
   const texts = content.filter(isText);
   const said = texts.map((part) => part.text).join("");
   const refusal = content.flatMap((part) => (part.type === "refusal" ? [part.text] : [])).join("");
-  const annotations = texts.flatMap(({ citations }) =>
-    citations?.dialect === ID && Array.isArray(citations.value) ? citations.value : [],
-  );
+  const annotations = annotationsOf(content);
   return {
     content: said === "" && (calls || refusal !== "") ? null : said,
     refusal: refusal === "" ? null : refusal,
@@ -99,14 +98,4 @@ export function thinkingBlock(part: ThinkingPart): JsonObject {
     thinking: part.text,
     ...(part.signature && { signature: encodeSignature(part.signature) }),
   };
-}
-
-function encodeCall(part: Part): JsonObject[] {
-  if (part.type === "opaque") return isOwnCall(part) ? [part.value] : [];
-  if (part.type !== "tool-call") return [];
-  return [{ id: part.id, type: "function", function: { name: part.name, arguments: part.arguments || "{}" } }];
-}
-
-function isOwnCall(part: OpaquePart): boolean {
-  return part.dialect === ID && part.kind === "tool_call";
 }

@@ -4,17 +4,22 @@ import type { StreamEvent } from "../../core/events.ts";
 import type { Signature } from "../../core/request.ts";
 import type { Usage } from "../../core/usage.ts";
 import type { JsonObject } from "../../core/util.ts";
+import { encodeAnnotations } from "./annotations.ts";
 import { encodeError } from "./errors.ts";
 import { encodeFinish } from "./finish.ts";
-import { ID } from "./id.ts";
 import { answerId, thinkingBlock } from "./response.ts";
 import { encodeUsage } from "./usage.ts";
 
 interface Choice {
-  /** The call at hand has arguments. */
-  argued: boolean;
+  /** The call at hand, until its first arguments go out with it. */
+  opening: JsonObject | undefined;
+  /** The call at hand takes free text. */
+  custom: boolean;
   calls: number;
   thinking: string;
+  /** Length of the text so far, and where the text part at hand began. */
+  said: number;
+  from: number;
 }
 
 export function streamEncoder(context: CallerContext): StreamEncoder {
@@ -44,7 +49,7 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   /** Frames of one event, behind the role chunk if the choice has not begun. */
   function encode(event: StreamEvent, index: number): Frame[] {
     const known = choices.get(index);
-    const choice = known ?? { calls: 0, thinking: "", argued: true };
+    const choice = known ?? { calls: 0, thinking: "", opening: undefined, custom: false, said: 0, from: 0 };
     choices.set(index, choice);
     const frames = known ? [] : [chunk(index, { role: "assistant", content: "" })];
     const delta = encodeDelta(event, choice);
@@ -57,10 +62,18 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
 
   function encodeDelta(event: StreamEvent, choice: Choice): JsonObject | undefined {
     switch (event.type) {
+      case "text-start":
+        choice.from = choice.said;
+        return undefined;
       case "text-delta":
+        choice.said += event.text.length;
         return event.text === "" ? undefined : { content: event.text };
-      case "text-end":
-        return event.citations?.dialect === ID ? { annotations: event.citations.value } : undefined;
+      case "text-end": {
+        const annotations = event.citations
+          ? encodeAnnotations(event.citations, choice.from, choice.said - choice.from)
+          : [];
+        return annotations.length > 0 ? { annotations } : undefined;
+      }
       case "refusal-delta":
         return { refusal: event.text };
       case "thinking-start":
@@ -75,26 +88,18 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
       case "redacted-thinking":
         return { thinking_blocks: [thinkingBlock({ type: "thinking", text: "", redacted: event.data })] };
       case "tool-call-start": {
-        const call = {
-          index: choice.calls++,
-          id: event.id,
-          type: "function",
-          function: { name: event.name, arguments: "" },
-        };
-        choice.argued = false;
-        return { tool_calls: [call] };
+        const { id, name, custom = false } = event;
+        choice.opening = { id, name };
+        choice.custom = custom;
+        choice.calls++;
+        return undefined;
       }
       case "tool-call-delta":
         if (event.arguments === "") return undefined;
-        choice.argued = true;
-        return { tool_calls: [{ index: choice.calls - 1, function: { arguments: event.arguments } }] };
+        return moreOfCall(choice, event.arguments);
       case "tool-call-end":
         // So that what the caller puts together can be parsed.
-        return choice.argued ? undefined : { tool_calls: [{ index: choice.calls - 1, function: { arguments: "{}" } }] };
-      case "opaque":
-        return event.part.dialect === ID && event.part.kind === "tool_call"
-          ? { tool_calls: [{ index: choice.calls++, ...event.part.value }] }
-          : undefined;
+        return choice.opening && moreOfCall(choice, choice.custom ? "" : "{}");
       default:
         return undefined;
     }
@@ -123,6 +128,16 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
     },
     error: fail,
   };
+}
+
+/** A call that comes whole goes out whole: there are clients that read no pieces [M-SDK]. */
+function moreOfCall(choice: Choice, text: string): JsonObject {
+  const { calls, custom, opening } = choice;
+  choice.opening = undefined;
+  const kind = custom ? "custom" : "function";
+  const head = opening && { id: opening.id, type: kind };
+  const more = { ...(opening && { name: opening.name }), [custom ? "input" : "arguments"]: text };
+  return { tool_calls: [{ index: calls - 1, ...head, [kind]: more }] };
 }
 
 function signed(text: string, signature: Signature): JsonObject {

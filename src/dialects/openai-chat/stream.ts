@@ -2,6 +2,7 @@ import type { RawFrame, StreamDecoder } from "../../core/dialect.ts";
 import { GatewayError, isGatewayError } from "../../core/errors.ts";
 import type { StreamEvent } from "../../core/events.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
+import { pagesBeside } from "./annotations.ts";
 import { type ChoiceReader, choiceReader } from "./choice.ts";
 import { decodeError, isErrorBody, statusOf } from "./errors.ts";
 import type { ResolvedStyle } from "./style.ts";
@@ -43,7 +44,8 @@ export function streamDecoder({ originType }: Pick<ResolvedStyle, "originType">)
       if (usage) emit({ type: "usage", usage });
       throw decodeError(statusOf(chunk), chunk);
     }
-    for (const piece of pieces) at(indexOf(piece)).read(piece);
+    const pages = pagesBeside(chunk);
+    for (const piece of pieces) at(indexOf(piece)).read(piece, pages);
     if (usage) emit({ type: "usage", usage });
   }
 

@@ -1,10 +1,12 @@
-import type { ChatRequest, FunctionTool, Tool, ToolChoice } from "../../core/request.ts";
+import type { ChatRequest, CustomTool, FunctionTool, Tool, ToolChoice, WebSearchTool } from "../../core/request.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { filled, flag, list, object, oneOf, optional, refuse, rest, text } from "./check.ts";
 import { ID } from "./id.ts";
 import type { ResolvedStyle } from "./style.ts";
 
 const TOOL_FIELDS = new Set(["type", "function", "cache_control"]);
+/** Servers of this dialect that search the web have it as a tool without a definition [M-SPEC]. */
+const WEB_SEARCH = /^web_search(_|$)/;
 const emptyParameters = (): JsonObject => ({ type: "object", properties: {} });
 
 export function decodeTools(value: unknown): Tool[] {
@@ -13,6 +15,8 @@ export function decodeTools(value: unknown): Tool[] {
     const tool = object(item, path);
     const kind = filled(tool.type ?? (tool.function === undefined ? undefined : "function"), `${path}.type`);
     if (kind === "function") return decodeFunction(object(tool.function, `${path}.function`), `${path}.function`, tool);
+    if (kind === "custom") return decodeCustom(object(tool.custom, `${path}.custom`), `${path}.custom`);
+    if (WEB_SEARCH.test(kind)) return { type: "web-search", name: kind, native: { dialect: ID, value: tool } };
     const inner = tool[kind];
     const name = isObject(inner) ? inner.name : tool.name;
     return { type: "opaque", dialect: ID, kind, ...(typeof name === "string" && { name }), value: tool };
@@ -39,6 +43,31 @@ function decodeFunction(value: JsonObject, path: string, outer: JsonObject): Fun
     ...(isObject(outer.cache_control) && { cache: outer.cache_control }),
     ...(extensions && { extensions: { dialect: ID, value: extensions } }),
   };
+}
+
+function decodeCustom(value: JsonObject, path: string): CustomTool {
+  const description = optional(value.description, `${path}.description`, text);
+  const format = optional(value.format, `${path}.format`, object);
+  return {
+    type: "custom",
+    name: filled(value.name, `${path}.name`),
+    ...(description !== undefined && { description }),
+    ...(format && { format }),
+  };
+}
+
+/** The request's `web_search_options`: a search that is no tool on the wire [O-SDK]. */
+export function decodeWebSearchOptions(value: unknown, path: string): WebSearchTool[] {
+  const options = object(value, path);
+  const location = optional(options.user_location, `${path}.user_location`, object);
+  return [
+    {
+      type: "web-search",
+      name: "web_search",
+      ...(isObject(location?.approximate) && { userLocation: { type: "approximate", ...location.approximate } }),
+      native: { dialect: ID, value: options },
+    },
+  ];
 }
 
 /** `kept`: a choice that the canonical form knows only by its mode, to be restored as it came. */
@@ -71,8 +100,11 @@ export function decodeFunctionChoice(value: unknown): ToolChoice {
 /** Tools and what depends on them; nothing at all without tools, because servers refuse a choice among none. */
 export function encodeTools(request: ChatRequest, style: ResolvedStyle): JsonObject {
   const tools = request.tools.flatMap((tool) => encodeTool(tool, style));
-  if (tools.length === 0) return {};
+  const search = request.tools.find((tool) => tool.type === "web-search");
+  const options = search && encodeWebSearchOptions(search);
+  if (tools.length === 0) return options ?? {};
   return {
+    ...options,
     tools,
     ...(request.toolChoice && { tool_choice: encodeToolChoice(request.toolChoice, request, style) }),
     ...(request.parallelToolCalls !== undefined && { parallel_tool_calls: request.parallelToolCalls }),
@@ -80,21 +112,52 @@ export function encodeTools(request: ChatRequest, style: ResolvedStyle): JsonObj
 }
 
 function encodeTool(tool: Tool, style: ResolvedStyle): JsonObject[] {
-  if (tool.type !== "function") return tool.type === "opaque" && tool.dialect === ID ? [tool.value] : [];
+  switch (tool.type) {
+    case "function":
+      return [encodeFunction(tool, style)];
+    case "custom":
+      return [encodeCustom(tool)];
+    case "web-search":
+      return isSearchTool(tool) ? [tool.native.value] : [];
+    case "opaque":
+      return tool.dialect === ID ? [tool.value] : [];
+  }
+}
+
+function isSearchTool({ native }: WebSearchTool): boolean {
+  return native.dialect === ID && "type" in native.value;
+}
+
+function encodeWebSearchOptions(tool: WebSearchTool): JsonObject | undefined {
+  if (isSearchTool(tool)) return undefined;
+  if (tool.native.dialect === ID) return { web_search_options: tool.native.value };
+  const { type, ...approximate } = tool.userLocation ?? {};
+  return { web_search_options: type ? { user_location: { type: "approximate", approximate } } : {} };
+}
+
+/** A grammar is nested here, and is not elsewhere. */
+function encodeCustom({ name, description, format }: CustomTool): JsonObject {
+  const { type, ...grammar } = format ?? {};
+  const nested = type === "grammar" && !isObject(grammar.grammar) ? { type, grammar } : format;
+  return {
+    type: "custom",
+    custom: { name, ...(description !== undefined && { description }), ...(nested && { format: nested }) },
+  };
+}
+
+function encodeFunction(tool: FunctionTool, style: ResolvedStyle): JsonObject {
   const { name, description, parameters, strict } = tool;
   const bare = !style.parametersRequired && isEmptySchema(parameters);
-  return [
-    {
-      ...(style.restoreExtensions && tool.extensions?.dialect === ID && tool.extensions.value),
-      type: "function",
-      function: {
-        name,
-        ...(description !== undefined && { description }),
-        ...(!bare && { parameters: Object.keys(parameters).length === 0 ? emptyParameters() : parameters }),
-        ...strictField(strict, style),
-      },
+  return {
+    ...(style.restoreExtensions && tool.extensions?.dialect === ID && tool.extensions.value),
+    type: "function",
+    function: {
+      name,
+      ...(description !== undefined && { description }),
+      ...(!bare && { parameters: Object.keys(parameters).length === 0 ? emptyParameters() : parameters }),
+      ...strictField(strict, style),
     },
-  ];
+  };
 }
 
 export function strictField(strict: boolean | undefined, style: ResolvedStyle): { strict?: boolean } {
@@ -116,7 +179,6 @@ function encodeToolChoice(choice: ToolChoice, request: ChatRequest, style: Resol
   if (choice.type !== "tool") return choice.type;
   const { name } = choice;
   const tool = request.tools.find((candidate) => candidate.name === name);
-  return tool?.type === "opaque"
-    ? { type: tool.kind, [tool.kind]: { name } }
-    : { type: "function", function: { name } };
+  const kind = tool?.type === "opaque" ? tool.kind : tool?.type === "custom" ? "custom" : "function";
+  return { type: kind, [kind]: { name } };
 }

@@ -18,7 +18,7 @@ export { type AuthOptions, authFileOptions, type JwtOptions, type LookupResult }
 const LOOKUPS_PER_WRONG = 10;
 
 /**
- * Tells callers apart by what they present in `Authorization: Bearer` or `x-api-key`: one of the `keys`, a key of the
+ * Tells callers apart by what they present in `Authorization: Bearer`, `x-api-key` or `x-goog-api-key`: one of the `keys`, a key of the
  * `table` (`turnpike keys create`), a JSON Web Token (`jwt`, needs the package jose), or whatever `lookup` knows.
  * Answers of `table`, `jwt` and `lookup` are kept for `cacheMs`: a revoked key stops within that time, by default
  * 5 seconds; expiry is exact. An unknown key is looked up again after 1 second.
@@ -127,5 +127,5 @@ export function auth(given: AuthOptions): Middleware {
 
 function presentedKey(headers: Exchange["headers"]): string | undefined {
   const bearer = /^Bearer +(\S+)$/i.exec(headers.authorization ?? "")?.[1];
-  return bearer ?? headers["x-api-key"] ?? undefined;
+  return bearer ?? headers["x-api-key"] ?? headers["x-goog-api-key"] ?? undefined;
 }

@@ -2,7 +2,7 @@ import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import { readAll } from "../../core/read-all.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
-import { fitFor, passesThrough, send } from "./index.ts";
+import { fitFor, namesModelInside, passesThrough, send } from "./index.ts";
 
 /** Asks the provider where it can count; else estimates. Never a paid call. */
 export async function countTokens(exchange: Exchange): Promise<Reply> {
@@ -22,9 +22,10 @@ async function askProvider(exchange: Exchange): Promise<number | undefined> {
   if (!upstream || !provider.operations.has("count-tokens")) return undefined;
   if (!count?.path || !count.encodeRequest || !count.decodeResponse) return undefined;
   exchange.speak(upstream);
-  const body = passesThrough(exchange)
-    ? exchange.body.splice(upstream.modelInPath ? {} : { model: JSON.stringify(model) })
-    : JSON.stringify(count.encodeRequest(fitFor(exchange).request, model));
+  const body =
+    passesThrough(exchange) && !namesModelInside(exchange)
+      ? exchange.body.splice(upstream.modelInPath ? {} : { model: JSON.stringify(model) })
+      : JSON.stringify(count.encodeRequest(fitFor(exchange).request, model));
   const response = await send(exchange, { path: count.path(model), body });
   const bytes = await readAll(response.body, 64 * 1024);
   return count.decodeResponse(JSON.parse(bytes.toString("utf8")));

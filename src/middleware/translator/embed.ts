@@ -5,7 +5,7 @@ import type { Exchange } from "../../core/exchange.ts";
 import { targetName } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
-import { send } from "./index.ts";
+import { namesModelInside, passesThrough, send } from "./index.ts";
 import { parse } from "./json.ts";
 import { Meter } from "./meter.ts";
 
@@ -26,7 +26,7 @@ export async function embed(exchange: Exchange): Promise<Reply> {
   exchange.speak(upstream);
   const codec = upstream.embeddings!;
   const request = caller.decodeRequest(exchange.body.json, exchange.body.path);
-  const same = provider.passThrough && upstream.id === exchange.dialect.id;
+  const same = passesThrough(exchange) && !namesModelInside(exchange);
   const response = await send(exchange, {
     path: codec.path(request, model),
     body: same ? sameBody(exchange, model) : written(exchange, codec, request, model),
@@ -59,6 +59,9 @@ function written(exchange: Exchange, codec: Codec, request: EmbeddingRequest, mo
     exchange.changes.push({ field: field.slice(0, 64), kind: "ignored" });
   if (task && foreign(task))
     exchange.changes.push({ field: "task_type", kind: "dropped", from: task.value.slice(0, 40) });
+  const { parameters } = exchange.target!.provider.capabilities(model, exchange.upstreamDialect.id);
+  if (rest.userId !== undefined && parameters?.userId === false)
+    exchange.changes.push({ field: "user", kind: "ignored" });
   const fitted = {
     ...rest,
     ...(task && !foreign(task) && { task }),

@@ -2,7 +2,6 @@ import { z } from "zod";
 import { type Fitted, fit } from "../../capabilities/fit/index.ts";
 import { applyLessons, lessonBook } from "../../capabilities/learn/lessons.ts";
 import { readRefusal } from "../../capabilities/learn/refusal.ts";
-import type { CallerContext } from "../../core/dialect.ts";
 import { GatewayError, isGatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import { defineMiddleware, type Foresight, type Middleware } from "../../core/middleware.ts";
@@ -17,6 +16,7 @@ import { countTokens } from "./count-tokens.ts";
 import { embed } from "./embed.ts";
 import { answerJson } from "./json.ts";
 import { emptyAnswer } from "./local.ts";
+import { NOTHING_TO_RESTORE, type Restoration } from "./restore.ts";
 import { answerStream } from "./stream.ts";
 
 export const translatorOptions = z.strictObject({
@@ -50,8 +50,8 @@ export interface Prepared {
   passThrough: boolean;
   /** A pass-through was made to tell its usage, which the caller has not asked for and does not get. */
   hidesUsage: boolean;
-  /** Names of tools that had to be changed, to be changed back. */
-  toolNames: ReadonlyMap<string, string>;
+  /** What was done to the caller's tools, to be undone in the answer. */
+  tools: Restoration;
 }
 
 /**
@@ -151,7 +151,7 @@ const lessonKey = (target: Target, dialect: string) => `${targetName(target)} ${
 function lessonsOf(error: unknown, exchange: Exchange, prepared: Prepared): readonly Lesson[] {
   if (!isGatewayError(error) || error.code !== "invalid_request" || !(error.cause instanceof Refusal)) return [];
   // Who chose the model himself and speaks its dialect is told by the upstream, in its words.
-  if (!prepared.json && exchange.body.model === exchange.target!.model) return [];
+  if (!prepared.json && [exchange.target!.model, targetName(exchange.target!)].includes(exchange.body.model)) return [];
   return readRefusal(error.cause.answer, error.message, error.param, prepared.json ?? exchange.body.json);
 }
 
@@ -178,10 +178,10 @@ function prepare(exchange: Exchange, reject: boolean, lessons: readonly Lesson[]
       path,
       passThrough: true,
       hidesUsage: usage !== undefined,
-      toolNames: NO_NAMES,
+      tools: NOTHING_TO_RESTORE,
     };
   }
-  const { request, changes, toolNames } = fitFor(exchange);
+  const { request, changes, ...tools } = fitFor(exchange);
   const { reasoning } = exchange;
   if (reasoning)
     changes.unshift({ field: "reasoning", kind: "adjusted", ...told(exchange, reasoning), reason: "rule" });
@@ -198,7 +198,7 @@ function prepare(exchange: Exchange, reject: boolean, lessons: readonly Lesson[]
       },
     );
   }
-  return { body: JSON.stringify(json), json, changes, path, passThrough: false, hidesUsage: false, toolNames };
+  return { body: JSON.stringify(json), json, changes, path, passThrough: false, hidesUsage: false, tools };
 }
 
 /** The caller's request as the target takes it. */
@@ -209,6 +209,7 @@ export function fitFor(exchange: Exchange): Fitted {
     capabilities: provider.capabilities(model, dialect),
     dialect,
     provider: provider.type,
+    model,
     grantedTokens: exchange.grantedTokens,
   });
 }
@@ -230,13 +231,15 @@ function isLoss({ kind, reason }: Change): boolean {
   return (kind === "dropped" || kind === "adjusted") && reason !== "budget" && reason !== "rule";
 }
 
-const NO_NAMES: ReadonlyMap<string, string> = new Map();
-
 /** Same dialect on both sides, and nothing in it that only we can read. */
 export function passesThrough({ dialect, upstreamDialect, body, target, reasoning }: Exchange): boolean {
   if (reasoning || !target!.provider.passThrough || upstreamDialect.id !== dialect.id) return false;
   return !dialect.ownMarks.some((mark) => body.bytes.includes(mark));
 }
+
+/** Where the path names the model, further calls of the dialect repeat it deep inside the body. */
+export const namesModelInside = ({ dialect, body, target }: Exchange): boolean =>
+  dialect.modelInPath === true && body.model !== target!.model;
 
 /** Budgets settle by the upstream's count; where a stream would not tell it, it is asked to. */
 function usageToAskFor({ dialect, body, grantedTokens }: Exchange): string | undefined {
@@ -371,17 +374,4 @@ function returned({ dialect }: Exchange, { headers }: UpstreamResponse): Record<
     if (headers[name] !== undefined && !name.startsWith("retry-after")) found[name] = headers[name];
   }
   return found;
-}
-
-/** What the codecs may know when they write for this caller. */
-export function callerContext(exchange: Exchange): CallerContext {
-  return {
-    model: exchange.body.model,
-    id: exchange.id,
-    created: Math.floor(exchange.services.now() / 1_000),
-    inputTokens: exchange.services.estimateInput(exchange),
-    includeUsage: exchange.request.includeUsage ?? false,
-    showThinking: exchange.request.reasoning?.show ?? true,
-    request: exchange.body,
-  };
 }

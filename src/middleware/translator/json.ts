@@ -10,6 +10,7 @@ import { sseReader } from "../../dialects/sse.ts";
 import type { Prepared } from "./index.ts";
 import { written } from "./local.ts";
 import { Meter } from "./meter.ts";
+import { restoreAnswer } from "./restore.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
@@ -40,7 +41,7 @@ export async function answerJson(
   if (prepared.passThrough && !streamed) {
     return { status: response.status, headers: {}, body: new JsonBody({ bytes, value }) };
   }
-  restoreNames(answer, prepared.toolNames);
+  restoreAnswer(answer, prepared.tools);
   return written(exchange, answer);
 }
 
@@ -78,11 +79,4 @@ function collectStream(exchange: Exchange, bytes: Buffer, meter: Meter): ChatRes
   reader.end();
   take(decoder.end());
   return collected.response();
-}
-
-export function restoreNames(answer: ChatResponse, names: ReadonlyMap<string, string>): void {
-  if (names.size === 0) return;
-  for (const choice of answer.choices) {
-    for (const part of choice.content) if (part.type === "tool-call") part.name = names.get(part.name) ?? part.name;
-  }
 }

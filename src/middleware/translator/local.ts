@@ -1,8 +1,8 @@
+import { callerContext } from "../../core/caller-context.ts";
 import { replay } from "../../core/events.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import { JsonBody, type Reply, type StreamSink } from "../../core/reply.ts";
 import type { ChatResponse } from "../../core/request.ts";
-import { callerContext } from "./index.ts";
 
 /** A whole answer as the caller wants it: at once, or as the stream that it could have been. */
 export function written(exchange: Exchange, answer: ChatResponse): Reply {

@@ -1,3 +1,4 @@
+import { callerContext } from "../../core/caller-context.ts";
 import type { Frame, RawFrame, StreamEncoder } from "../../core/dialect.ts";
 import type { GatewayError } from "../../core/errors.ts";
 import { isContent, type StreamEvent } from "../../core/events.ts";
@@ -6,10 +7,11 @@ import type { UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import type { Reply, StreamSink, StreamSource } from "../../core/reply.ts";
 import { sseReader } from "../../dialects/sse.ts";
-import { callerContext, type Prepared } from "./index.ts";
-import { declined, decode, parse, restoreNames } from "./json.ts";
+import type { Prepared } from "./index.ts";
+import { declined, decode, parse } from "./json.ts";
 import { written } from "./local.ts";
 import { Meter } from "./meter.ts";
+import { restoreAnswer, restoreEvents } from "./restore.ts";
 
 /** Most bytes of an undecided answer that are held back; beyond it the attempt counts as decided. */
 const MAX_PREAMBLE = 256 * 1024;
@@ -76,6 +78,7 @@ class Pump implements StreamSource {
     });
     const dialect = this.#exchange.upstreamDialect;
     const decoder = dialect.streamDecoder();
+    const restore = restoreEvents(this.#prepared.tools);
     let frames: Frame[] = [];
     let failed: GatewayError | undefined;
     let complete = false;
@@ -93,22 +96,23 @@ class Pump implements StreamSource {
         if (event.type === "finish" && event.reason === "refusal" && !this.#decided)
           declines = this.#exchange.refusalFails;
         if (!this.#decided && !declines && isContent(event)) this.#decided = true;
-        if (this.#encoder) frames.push(...this.#encoder.encode(this.#restored(event)));
+        if (this.#encoder) for (const restored of restore(event)) frames.push(...this.#encoder.encode(restored));
       }
     };
+    const quiet = (frame: RawFrame) => ({ ...frame, data: dialect.streamUsage!.hide(frame.data) });
     const onFrame = (frame: RawFrame) => {
       if (complete || failed) return;
       if (this.#decided && !this.#encoder) {
         const characters = dialect.skipLength?.(frame);
         if (characters !== undefined) {
-          if (this.#prepared.hidesUsage) frames.push(frame);
+          if (this.#prepared.hidesUsage) frames.push(quiet(frame));
           return this.#meter.text(characters);
         }
       }
       const events = decoder.feed(frame);
       take(events);
       if (this.#prepared.hidesUsage && events.length > 0 && events.every(({ type }) => type === "usage")) return;
-      if (this.#prepared.hidesUsage) frames.push(frame);
+      if (this.#prepared.hidesUsage) frames.push(quiet(frame));
       if (dialect.isLast?.(frame)) complete = true;
     };
     const reader = sseReader(onFrame);
@@ -167,11 +171,6 @@ class Pump implements StreamSource {
         this.#fail(error as GatewayError);
       },
     });
-  }
-
-  #restored(event: StreamEvent): StreamEvent {
-    if (event.type !== "tool-call-start" || this.#prepared.toolNames.size === 0) return event;
-    return { ...event, name: this.#prepared.toolNames.get(event.name) ?? event.name };
   }
 
   #announce(): void {
@@ -265,7 +264,7 @@ async function streamOfJson(exchange: Exchange, prepared: Prepared, response: Up
     throw meter.broken(error);
   });
   const answer = decode(exchange, parse(bytes, meter), meter);
-  restoreNames(answer, prepared.toolNames);
+  restoreAnswer(answer, prepared.tools);
   meter.response(answer);
   if (exchange.refusalFails && declined(answer)) throw meter.refused();
   meter.content();

@@ -55,10 +55,10 @@ export interface Script extends Answer, Fault, Timing {
   sse?: SseOptions;
 }
 
-/** What a fake does with one accepted chat request. */
+/** What a fake does with one accepted request to a model. */
 export type Behaviour = Script | ((request: FakeRequest) => Script | Promise<Script>);
 
-/** What a wire format has understood of a chat request it accepted. */
+/** What a wire format has understood of a request to a model that it accepted. */
 export interface Asked {
   model: string;
   stream: boolean;

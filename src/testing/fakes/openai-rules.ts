@@ -1,50 +1,27 @@
+import { type OpenAIFamily, openAIFamily, takesSampling } from "./openai-models.ts";
 import { bad, type OpenAIBody, type OpenAIError, openAISchemaError } from "./openai-schema.ts";
 
 /** What OpenAI's Chat Completions refuses though the schema lets it through [O-SDK, CAT-O, FX-P]. */
-
-interface Family {
-  match: RegExp;
-  /** null = not a reasoning model. */
-  efforts: readonly string[] | null;
-  /** `with-none`: temperature and friends only with effort none (or none given). */
-  sampling: "always" | "with-none" | "never";
-  /** Chat refuses function tools together with reasoning. */
-  toolsOnlyWithNone?: boolean;
-  stop?: false;
-}
-
-/** Reasoning effort by family, wire.md §2.5 [CAT-O]; the first row that matches counts. */
-const FAMILIES: readonly Family[] = [
-  { match: /^gpt-6-astra|^gpt-6\.1-sol/, efforts: ["low", "medium", "high", "xhigh", "max"], sampling: "never" },
-  { match: /^gpt-6/, efforts: ["none", "low", "medium", "high", "xhigh", "max"], sampling: "with-none" },
-  {
-    match: /^gpt-5\.6/,
-    efforts: ["none", "low", "medium", "high", "xhigh", "max"],
-    sampling: "with-none",
-    toolsOnlyWithNone: true,
-  },
-  { match: /^gpt-5\.[2-5]/, efforts: ["none", "low", "medium", "high", "xhigh"], sampling: "with-none" },
-  { match: /^gpt-5\.1/, efforts: ["none", "low", "medium", "high"], sampling: "with-none" },
-  { match: /^gpt-5/, efforts: ["minimal", "low", "medium", "high"], sampling: "never" },
-  { match: /^o\d/, efforts: ["low", "medium", "high"], sampling: "never", stop: false },
-  { match: /^gpt-/, efforts: null, sampling: "always" },
-];
 
 /** The first thing the API would refuse about a body, or undefined. */
 export function openAIRefusal(value: unknown): { status: number; error: OpenAIError } | undefined {
   const early = openAISchemaError(value);
   if (early) return { status: 400, error: early };
   const asked = value as OpenAIBody;
-  const family = FAMILIES.find((row) => row.match.test(asked.model));
+  const family = openAIFamily(asked.model);
   if (!family) {
     const message = `The model \`${asked.model}\` does not exist or you do not have access to it.`;
     return { status: 404, error: { ...bad(message, null), code: "model_not_found" } };
+  }
+  if (family.responsesOnly) {
+    const message = "This model is only supported in v1/responses and not in v1/chat/completions.";
+    return { status: 404, error: bad(message, "model") };
   }
   const error = modelError(asked, family) ?? pairError(asked) ?? toolMessageError(asked.messages);
   return error && { status: 400, error };
 }
 
-function modelError(asked: OpenAIBody, family: Family): OpenAIError | undefined {
+function modelError(asked: OpenAIBody, family: OpenAIFamily): OpenAIError | undefined {
   const { efforts } = family;
   const effort = asked.reasoning_effort ?? undefined;
   if (efforts && typeof asked.max_tokens === "number")
@@ -69,8 +46,7 @@ function modelError(asked: OpenAIBody, family: Family): OpenAIError | undefined 
   }
   if (family.stop === false && asked.stop !== undefined && asked.stop !== null) return unsupported("stop");
 
-  const free = family.sampling === "always" || (family.sampling === "with-none" && (effort ?? "none") === "none");
-  if (free) return undefined;
+  if (takesSampling(family, effort)) return undefined;
   if (typeof asked.temperature === "number" && asked.temperature !== 1) {
     const message = `Unsupported value: 'temperature' does not support ${asked.temperature} with this model. Only the default (1) value is supported.`;
     return bad(message, "temperature", "unsupported_value");

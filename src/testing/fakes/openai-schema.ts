@@ -171,13 +171,27 @@ export const bad = (message: string, param: string | null, code: string | null =
 /** The first thing the schema has against a body, or undefined. */
 export function openAISchemaError(value: unknown): OpenAIError | undefined {
   const [wrong] = findings(body, value);
-  return wrong && (imageInTool(wrong, value) ?? schemaError(wrong));
+  if (!wrong) return undefined;
+  // Chat words its own unknown fields in another way than those further in.
+  if (wrong.rule === "extra" && wrong.path.length === 1)
+    return bad(`Unrecognized request argument supplied: ${paramOf(wrong)}`, null);
+  return imageInTool(wrong, value) ?? schemaError(wrong);
+}
+
+/** As `openAISchemaError`, of any schema; a missing field counts before an unknown one. */
+export function schemaErrorIn(schema: z.ZodType, value: unknown): OpenAIError | undefined {
+  const found = findings(schema, value);
+  const wrong = found.find(({ rule }) => rule === "missing") ?? found[0];
+  return wrong && schemaError(wrong);
+}
+
+function paramOf({ path }: Finding): string {
+  return path.map((key, i) => (typeof key === "number" ? `[${key}]` : i === 0 ? key : `.${key}`)).join("");
 }
 
 function schemaError(finding: Finding): OpenAIError {
-  const { path, rule, input, limit } = finding;
-  const param = path.map((key, i) => (typeof key === "number" ? `[${key}]` : i === 0 ? key : `.${key}`)).join("");
-  if (rule === "extra" && path.length === 1) return bad(`Unrecognized request argument supplied: ${param}`, null);
+  const { rule, input } = finding;
+  const param = paramOf(finding);
   if (rule === "extra") return bad(`Unknown parameter: '${param}'.`, param, "unknown_parameter");
   if (rule === "missing") return bad(`Missing required parameter: '${param}'.`, param, "missing_required_parameter");
   if (rule === "values") {
@@ -190,21 +204,30 @@ function schemaError(finding: Finding): OpenAIError {
       param,
       "invalid_type",
     );
-  if (Array.isArray(input)) {
-    const [code, bound] = input.length === 0 ? ["empty_array", "minimum"] : ["array_above_max_length", "maximum"];
-    return bad(
-      `Invalid '${param}': expected an array with ${bound} length ${limit}, but got an array with length ${input.length} instead.`,
-      param,
-      code,
-    );
+  return rule === "min" || rule === "max"
+    ? boundError(finding, param)
+    : bad(`Invalid '${param}'.`, param, "invalid_value");
+}
+
+/** Numbers have bounds, texts and lists have lengths; each in its own words. */
+function boundError({ rule, input, limit }: Finding, param: string): OpenAIError {
+  if (typeof input === "number") {
+    const kind = /temperature|top_p|penalty/.test(param) ? "decimal" : "integer";
+    const [word, code, sign] =
+      rule === "min" ? ["below minimum", "below_min", ">="] : ["above maximum", "above_max", "<="];
+    const message = `Invalid '${param}': ${kind} ${word} value. Expected a value ${sign} ${limit}, but got ${input} instead.`;
+    return bad(message, param, `${kind}_${code}_value`);
   }
-  if (rule === "min" || rule === "max") {
-    const [word, sign] = rule === "min" ? ["below minimum", ">="] : ["above maximum", "<="];
-    const code = `decimal_${word.replace(" ", "_").replace("minimum", "min_value").replace("maximum", "max_value")}`;
-    const message = `Invalid '${param}': decimal ${word} value. Expected a value ${sign} ${limit}, but got ${input} instead.`;
-    return bad(message, param, code);
+  const what = Array.isArray(input) ? "array" : "string";
+  const length = Array.isArray(input) || typeof input === "string" ? input.length : undefined;
+  if (length === 0) {
+    const message = `Invalid '${param}': empty ${what}. Expected ${what === "array" ? "an" : "a"} ${what} with minimum length ${limit}, but got an empty ${what} instead.`;
+    return bad(message, param, `empty_${what}`);
   }
-  return bad(`Invalid '${param}'.`, param, "invalid_value");
+  const [word, code, bound] = rule === "min" ? ["short", "below_min", "minimum"] : ["long", "above_max", "maximum"];
+  const article = what === "array" ? "an" : "a";
+  const message = `Invalid '${param}': ${what} too ${word}. Expected ${article} ${what} with ${bound} length ${limit}, but got ${article} ${what} with length ${length} instead.`;
+  return bad(message, param, `${what}_${code}_length`);
 }
 
 /** Images in tool messages have a wording of their own. */

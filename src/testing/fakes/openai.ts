@@ -1,11 +1,29 @@
-import { idFor, type Turn } from "./behaviour.ts";
+import { countTokens, idFor, type Turn } from "./behaviour.ts";
 import { type ChatStyle, chatStream, wholeChat } from "./chat-shape.ts";
+import { embeddingList, embeddingRefusal, embeddingTokens, type OpenAIEmbeddingBody } from "./openai-embeddings.ts";
+import { openAIModelList } from "./openai-models.ts";
+import { responseErrorFrame, responseStream, responsesThinks, wholeResponse } from "./openai-responses.ts";
+import { ResponsesMemory } from "./openai-responses-history.ts";
+import { responsesRefusal } from "./openai-responses-rules.ts";
+import { itemsOf, type ResponsesBody } from "./openai-responses-schema.ts";
 import { openAIRefusal } from "./openai-rules.ts";
-import type { OpenAIBody } from "./openai-schema.ts";
-import { bearerOf, type Fake, type FakeOptions, type FakeRequest, startFake, takesKey, type Wire } from "./server.ts";
+import type { OpenAIBody, OpenAIError } from "./openai-schema.ts";
+import {
+  bearerOf,
+  type Fake,
+  type FakeOptions,
+  type FakeRequest,
+  type Reply,
+  startFake,
+  takesKey,
+  type ValidatorRefusal,
+  type Wire,
+} from "./server.ts";
 
 /**
- * Starts a fake `api.openai.com`: `POST /v1/chat/completions` and `GET /v1/models`, as strict as the real one [O-SDK].
+ * Starts a fake `api.openai.com`, as strict as the real one [O-SDK]: `POST /v1/chat/completions`, `/v1/responses`,
+ * `/v1/responses/input_tokens`, `/v1/embeddings` and `GET /v1/models`. It stores responses as the real one does; what
+ * its encrypted reasoning is about it knows again, nobody else's.
  *
  * @example
  * await using openai = await fakeOpenAI();
@@ -15,54 +33,121 @@ export function fakeOpenAI(options: FakeOptions = {}): Promise<Fake> {
   return startFake(openAIWire(options), options);
 }
 
-/** The refusal the real API would answer this body with, or undefined when it would take it. */
-export function validateOpenAI(body: unknown): { status: number; body: unknown } | undefined {
-  const refusal = openAIRefusal(body);
+/** The refusal of Chat Completions, or undefined when it would take this body. */
+export function validateOpenAI(body: unknown): ValidatorRefusal | undefined {
+  return replyOf(openAIRefusal(body));
+}
+
+/**
+ * The refusal of Responses, or undefined when it would take this body.
+ * @param options.foreign encrypted content, stored items and responses that no fake has issued count as genuine.
+ * @default false
+ */
+export function validateOpenAIResponses(
+  body: unknown,
+  { foreign = false }: { foreign?: boolean } = {},
+): ValidatorRefusal | undefined {
+  return replyOf(responsesRefusal(body, foreign ? undefined : new ResponsesMemory()));
+}
+
+/** The refusal of Embeddings, or undefined when it would take this body. */
+export function validateOpenAIEmbeddings(body: unknown): ValidatorRefusal | undefined {
+  return replyOf(embeddingRefusal(body));
+}
+
+function replyOf(refusal: { status: number; error: OpenAIError } | undefined): ValidatorRefusal | undefined {
   return refusal && { status: refusal.status, body: { error: refusal.error } };
 }
 
+const CHAT = "POST /v1/chat/completions";
+const RESPONSES = "POST /v1/responses";
+const EMBEDDINGS = "POST /v1/embeddings";
+const lineOf = ({ method, path }: FakeRequest) => `${method} ${path}`;
+
 function openAIWire(options: FakeOptions): Wire {
+  const memory = new ResponsesMemory();
+  const routes: Record<string, (body: unknown) => ReturnType<Wire["route"]>> = {
+    "GET /v1/models": () => ({ status: 200, body: openAIModelList() }),
+    [CHAT]: (body) => validateOpenAI(body) ?? chatAsked(body as OpenAIBody),
+    [RESPONSES]: (body) => replyOf(responsesRefusal(body, memory)) ?? responsesAsked(body as ResponsesBody),
+    [`${RESPONSES}/input_tokens`]: (body) =>
+      replyOf(responsesRefusal(body, memory, true)) ?? counted(body as ResponsesBody),
+    [EMBEDDINGS]: (body) => validateOpenAIEmbeddings(body) ?? embeddingAsked(body as OpenAIEmbeddingBody),
+  };
+
   return {
     name: "openai",
 
     route(request) {
       const key = bearerOf(request);
       if (key === undefined || !takesKey(options, key)) return { status: 401, body: keyError(key) };
-      const line = `${request.method} ${request.path}`;
-      if (line === "GET /v1/models") return { status: 200, body: { object: "list", data: MODEL_IDS.map(card) } };
-      if (line !== "POST /v1/chat/completions") {
-        const message = `Invalid URL (${request.method} ${request.path})`;
-        return { status: 404, body: { error: { ...errorOf(404).error, message } } };
-      }
-      const refusal = validateOpenAI(request.body);
-      if (refusal) return refusal;
-
-      const asked = request.body as OpenAIBody;
-      return {
-        accepted: {
-          model: asked.model,
-          stream: asked.stream === true,
-          prompt: asked.messages,
-          messages: asked.messages,
-          maxTokens: asked.max_completion_tokens ?? asked.max_tokens ?? undefined,
-          stop: [asked.stop ?? []].flat(),
-          // Chat never shows the thinking; scripted `usage.reasoning` counts all the same.
-          thinks: false,
-        },
-      };
+      const route = routes[lineOf(request)];
+      if (route) return route(request.body);
+      const message = `Invalid URL (${lineOf(request)})`;
+      return { status: 404, body: { error: { ...errorOf(404).error, message } } };
     },
 
-    whole: (turn, request) => wholeChat(turn, styleOf(turn, request)),
+    whole(turn, request) {
+      if (lineOf(request) === RESPONSES) return wholeResponse(turn, request.body as ResponsesBody, memory);
+      if (lineOf(request) === EMBEDDINGS) return embeddingList(turn, request.body as OpenAIEmbeddingBody);
+      return wholeChat(turn, styleOf(turn, request));
+    },
 
     stream(turn, request) {
+      if (lineOf(request) === RESPONSES) return responseStream(turn, request.body as ResponsesBody, memory);
       const usage = (request.body as OpenAIBody).stream_options?.include_usage ? "null-then-last" : "no";
       return chatStream(turn, styleOf(turn, request), { content: "", refusal: null }, usage);
     },
 
     errorBody: (status, _request, error) => ({ error: { ...errorOf(status).error, ...error } }),
-    errorFrame: (error) => ({ data: { error: { ...errorOf(500).error, ...error } } }),
+    errorFrame(error, request, sent) {
+      const said = { ...errorOf(500).error, ...error };
+      return lineOf(request) === RESPONSES ? responseErrorFrame(said, sent) : { data: { error: said } };
+    },
+    reset: () => memory.clear(),
     headers: (request) => ({ "x-request-id": `req_${request.id}`, "openai-version": "2020-10-01" }),
   };
+}
+
+function chatAsked(asked: OpenAIBody): ReturnType<Wire["route"]> {
+  return {
+    accepted: {
+      model: asked.model,
+      stream: asked.stream === true,
+      prompt: asked.messages,
+      messages: asked.messages,
+      maxTokens: asked.max_completion_tokens ?? asked.max_tokens ?? undefined,
+      stop: [asked.stop ?? []].flat(),
+      // Chat never shows the thinking; scripted `usage.reasoning` counts all the same.
+      thinks: false,
+    },
+  };
+}
+
+function responsesAsked(asked: ResponsesBody): ReturnType<Wire["route"]> {
+  const items = itemsOf(asked);
+  return {
+    accepted: {
+      model: asked.model,
+      stream: asked.stream === true,
+      prompt: promptOf(asked),
+      messages: items.flatMap((item) => (item.type === "message" ? [{ role: item.role, content: item.content }] : [])),
+      maxTokens: asked.max_output_tokens ?? undefined,
+      thinks: responsesThinks(asked),
+    },
+  };
+}
+
+function counted(asked: ResponsesBody): Reply {
+  return { status: 200, body: { object: "response.input_tokens", input_tokens: countTokens(promptOf(asked)) } };
+}
+
+const promptOf = (asked: ResponsesBody) => [asked.instructions, asked.tools, asked.input];
+
+function embeddingAsked(asked: OpenAIEmbeddingBody): ReturnType<Wire["route"]> {
+  // Only the count of the prompt matters, as a text of that many tokens.
+  const prompt = "x".repeat(embeddingTokens(asked) * 4 - 2);
+  return { accepted: { model: asked.model, stream: false, prompt, messages: [], thinks: false } };
 }
 
 function styleOf(turn: Turn, request: FakeRequest): ChatStyle {
@@ -110,22 +195,4 @@ function keyError(key: string | undefined) {
       ? "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth."
       : `Incorrect API key provided: ${key.slice(0, 3)}***. You can find your API key at https://platform.openai.com/account/api-keys.`;
   return { error: { ...errorOf(401).error, message, code: key === undefined ? null : "invalid_api_key" } };
-}
-
-const MODEL_IDS = [
-  "gpt-4o",
-  "gpt-4.1",
-  "gpt-5",
-  "gpt-5-mini",
-  "gpt-5.1",
-  "gpt-5.5",
-  "gpt-5.6",
-  "gpt-6-astra",
-  "gpt-6-sol",
-  "o3",
-  "o4-mini",
-];
-
-function card(id: string) {
-  return { id, object: "model", created: 1764547200, owned_by: "openai" };
 }

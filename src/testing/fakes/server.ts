@@ -44,11 +44,11 @@ export interface Fake extends AsyncDisposable {
   readonly baseURL: string;
   /** Every request, in order of arrival, refused ones too. */
   readonly requests: readonly FakeRequest[];
-  /** Programs the next accepted chat requests, one behaviour each. Refused requests use up none. */
+  /** Programs the next accepted requests to a model, one behaviour each. Refused ones and counts use up none. */
   next(...behaviours: Behaviour[]): Fake;
-  /** Programs all accepted chat requests for which no `next` is left. */
+  /** Programs all accepted requests to a model for which no `next` is left. */
   always(behaviour: Behaviour): Fake;
-  /** Forgets requests and programmed behaviours. */
+  /** Forgets requests, programmed behaviours and whatever was stored. */
   reset(): void;
   /** Stops listening and destroys all sockets. */
   close(): Promise<void>;
@@ -61,16 +61,29 @@ export interface Reply {
   headers?: Record<string, string>;
 }
 
+/** What the real API would answer a body with instead of taking it. */
+export interface ValidatorRefusal {
+  status: number;
+  body: unknown;
+}
+
 /** One provider's wire format: what it refuses, and how it words what it answers. */
 export interface Wire {
   readonly name: string;
-  /** A finished reply (other routes, refusals), or an accepted chat request. */
+  /** The version segment. @default "/v1" */
+  readonly basePath?: string;
+  /** How its streams are written unless told otherwise. */
+  readonly sse?: SseOptions;
+  /** A finished reply (other routes, refusals), or an accepted request to a model. */
   route(request: FakeRequest): Reply | { accepted: Asked };
   whole(turn: Turn, request: FakeRequest): unknown;
   stream(turn: Turn, request: FakeRequest): FrameStream;
   errorBody(status: number, request: FakeRequest, error?: Script["errorEvent"]): unknown;
-  errorFrame(error: NonNullable<Script["errorEvent"]>, request: FakeRequest): Frame;
+  /** @param sent how many frames went out before */
+  errorFrame(error: NonNullable<Script["errorEvent"]>, request: FakeRequest, sent: number): Frame;
   headers?(request: FakeRequest): Record<string, string>;
+  /** Forgets what it has stored. */
+  reset?(): void;
 }
 
 /** Starts a fake on 127.0.0.1. Use `await using`, or call `close()`. */
@@ -115,7 +128,7 @@ export async function startFake(wire: Wire, options: FakeOptions = {}): Promise<
 
   const fake: Fake = {
     url,
-    baseURL: `${url}/v1`,
+    baseURL: `${url}${wire.basePath ?? "/v1"}`,
     requests,
     next(...behaviours) {
       queue.push(...behaviours);
@@ -131,6 +144,7 @@ export async function startFake(wire: Wire, options: FakeOptions = {}): Promise<
       always = options.behaviour ?? {};
       received = 0;
       answered = 0;
+      wire.reset?.();
     },
     close() {
       closing = true;
@@ -177,16 +191,17 @@ async function perform(wire: Wire, line: Line, script: Script, turn: Turn, asked
       return line.reply({ status: 500, body: wire.errorBody(500, request, script.errorEvent) }, headers);
   }
 
-  line.open(streaming ? "text/event-stream; charset=utf-8" : "application/json", headers);
+  const frames = streaming ? wire.stream(turn, request) : undefined;
+  line.open(frames ? (frames.type ?? "text/event-stream; charset=utf-8") : "application/json", headers);
   if (script.hang === "after-headers") return line.closed;
-  if (streaming) {
-    const { open, content, close } = wire.stream(turn, request);
+  if (frames) {
+    const { open, content, close } = frames;
     const sent = breaks
       ? [...open, ...content.slice(0, Math.ceil(content.length / 2))]
       : [...open, ...content, ...close];
-    if (script.errorEvent) sent.push(wire.errorFrame(script.errorEvent, request));
+    if (script.errorEvent) sent.push(wire.errorFrame(script.errorEvent, request, sent.length));
     for (const frame of sent) {
-      await writeFrame(line.response, frame, { ...sse, ...script.sse });
+      await writeFrame(line.response, frame, { ...wire.sse, ...sse, ...script.sse });
       await line.pause(script.chunkDelayMs);
     }
   } else {

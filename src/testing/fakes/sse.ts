@@ -4,10 +4,14 @@ import type { ServerResponse } from "node:http";
 export interface Frame {
   event?: string;
   data: unknown;
+  /** Not an event: `data` is a text that goes out as it is. */
+  raw?: boolean;
 }
 
 /** A stream in three parts, so that a fault can strike between them. */
 export interface FrameStream {
+  /** Content type. @default "text/event-stream; charset=utf-8" */
+  type?: string;
   open: readonly Frame[];
   content: readonly Frame[];
   close: readonly Frame[];
@@ -26,6 +30,7 @@ export interface SseOptions {
 /** The text of one event. */
 export function frameText(frame: Frame, { eol = "\n", comments = false }: SseOptions = {}): string {
   const data = typeof frame.data === "string" ? frame.data : JSON.stringify(frame.data);
+  if (frame.raw) return data;
   const lines = [...(frame.event === undefined ? [] : [`event: ${frame.event}`]), `data: ${data}`];
   return `${comments ? `: keep-alive${eol}${eol}` : ""}${lines.join(eol)}${eol}${eol}`;
 }

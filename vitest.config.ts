@@ -9,6 +9,7 @@ export default defineConfig({
       { find: /^turnpike$/, replacement: src("index.ts") },
       { find: /^turnpike\/providers$/, replacement: src("providers/index.ts") },
       { find: /^turnpike\/stores\/(.*)$/, replacement: src("stores/$1.ts") },
+      { find: /^turnpike\/caches\/(.*)$/, replacement: src("caches/$1.ts") },
       { find: /^turnpike\/keys\/(.*)$/, replacement: src("keys/$1.ts") },
       { find: /^turnpike\/testing$/, replacement: src("testing/index.ts") },
     ],

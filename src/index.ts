@@ -2,6 +2,7 @@
 
 export type { BudgetUsage } from "./budget/report.ts";
 export * from "./core/budget-store.ts";
+export type * from "./core/cache-store.ts";
 export type { Dialect, Frame, ModelInfo, Operation } from "./core/dialect.ts";
 export { type ErrorCode, GatewayError, type GatewayErrorOptions, isGatewayError } from "./core/errors.ts";
 export type { AttemptRecord, Exchange, Identity, Outcome } from "./core/exchange.ts";
@@ -40,6 +41,7 @@ export { toFetchHandler } from "./http/fetch-handler.ts";
 export { type NodeHandler, type NodeHandlerOptions, toNodeHandler } from "./http/node-handler.ts";
 export { type AuthOptions, auth, hashKey, type JwtOptions, type LookupResult } from "./middleware/auth/index.ts";
 export { type BudgetOptions, type BudgetWarning, budget, type TopUp } from "./middleware/budget/index.ts";
+export { type CacheMiddleware, type CacheOptions, type CacheStats, cache } from "./middleware/cache/index.ts";
 export { type LoggerOptions, type LogSink, logger } from "./middleware/logger.ts";
 export { type ResidencyOptions, residency } from "./middleware/residency.ts";
 export { type RouterOptions, router } from "./middleware/router/index.ts";

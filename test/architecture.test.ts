@@ -14,10 +14,14 @@ const ROOMS: Record<string, { may: readonly string[]; own: "any" | "shared-only"
   prices: { may: ["core"], own: "any" },
   budget: { may: ["core", "prices"], own: "any" },
   keys: { may: ["core"], own: "any" },
+  caches: { may: ["core"], own: "shared-only" },
   stores: { may: ["core", "budget"], own: "shared-only" },
-  middleware: { may: ["core", "budget", "prices", "capabilities", "dialects", "keys", "stores"], own: "shared-only" },
+  middleware: {
+    may: ["core", "budget", "prices", "capabilities", "dialects", "keys", "caches", "stores"],
+    own: "shared-only",
+  },
   gateway: {
-    may: ["core", "budget", "prices", "dialects", "keys", "middleware", "providers", "stores", "http"],
+    may: ["core", "budget", "prices", "dialects", "keys", "caches", "middleware", "providers", "stores", "http"],
     own: "any",
   },
   http: { may: ["core", "dialects", "gateway"], own: "any" },
@@ -31,6 +35,7 @@ const ROOMS: Record<string, { may: readonly string[]; own: "any" | "shared-only"
 /** Files of a room that its siblings may share. */
 const SHARED = new Set([
   "dialects/sse.ts",
+  "dialects/openai-errors.ts",
   "providers/define.ts",
   "providers/keys.ts",
   "providers/transport.ts",

@@ -4,6 +4,7 @@ import type { Exchange, Identity } from "./exchange.ts";
 import type { Lesson, Provider, Target } from "./provider.ts";
 import type { Reply } from "./reply.ts";
 import type { Change } from "./request.ts";
+import type { MaybePromise } from "./util.ts";
 
 /** Hands the exchange down. May be called again: the router calls it once per attempt. */
 export type Next = (exchange: Exchange) => Promise<Reply>;
@@ -85,6 +86,8 @@ export interface GatewayPlan {
   readonly limitNames: () => readonly string[];
   /** What stands after the router would do with an attempt; nothing is sent or reserved. */
   readonly foresee: (attempt: Exchange) => Promise<Foresight>;
+  /** Tells those who count requests of one that is answered without a target. @throws GatewayError of whoever refuses it */
+  readonly onCacheHit: (exchange: Exchange) => MaybePromise<void>;
   /** Model names that clients of the served dialects are known to ask for. */
   readonly clientModels: readonly string[];
 }
@@ -107,6 +110,8 @@ export interface Middleware {
   readonly ready?: () => Promise<void>;
   /** What refusals taught of a target, in one dialect. */
   readonly learned?: (target: Target, dialect: string) => readonly Lesson[];
+  /** Counts a request that is answered without a target. @throws GatewayError to refuse it */
+  readonly onCacheHit?: (exchange: Exchange) => MaybePromise<void>;
   /** Targets it may send to. */
   readonly targets?: () => readonly Target[];
   /** The rules by which it does. */

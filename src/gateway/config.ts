@@ -1,11 +1,13 @@
 /** `turnpike.config.json`: the options of `createGateway()` and its middleware as data, checked by one strict schema. */
 import { z } from "zod";
 import type { BudgetStore } from "../core/budget-store.ts";
+import type { CacheStore } from "../core/cache-store.ts";
 import type { Middleware } from "../core/middleware.ts";
 import type { Provider } from "../core/provider.ts";
 import type { KeyTable } from "../keys/table.ts";
 import { auth, authFileOptions } from "../middleware/auth/index.ts";
 import { budget, budgetFileOptions } from "../middleware/budget/index.ts";
+import { cache, cacheFileOptions } from "../middleware/cache/index.ts";
 import { logger, loggerFileOptions } from "../middleware/logger.ts";
 import { residency, residencyOptions } from "../middleware/residency.ts";
 import { router, routerFileOptions } from "../middleware/router/index.ts";
@@ -60,6 +62,15 @@ const configSchema = z.strictObject({
     .prefault({})
     .describe('`{ "format": "auto" | "pretty" | "json" }`, or false for no log.'),
   auth: authFileOptions.optional().describe("Who may call. Absent: anyone who reaches the port."),
+  cache: cacheFileOptions
+    .extend({
+      store: z
+        .union([z.literal("memory"), z.string().regex(/^rediss?:\/\/./, 'expected "memory" or "redis://HOST"')])
+        .default("memory")
+        .describe('Where answers are kept: "memory" (forgotten at the end) or "redis://…".'),
+    })
+    .optional()
+    .describe("Same request, same answer. Absent: every request goes to a provider."),
   router: routerFileOptions.prefault({}),
   residency: residencyOptions.optional(),
   budget: budgetFileOptions
@@ -107,7 +118,7 @@ export function parseConfig(given: unknown, environment: Environment = process.e
   return parsed.data;
 }
 
-/** The options of `createGateway()` that a configuration stands for: logger, auth, router, residency, budget, translator. */
+/** The options of `createGateway()` that a configuration stands for: logger, auth, cache, router, residency, budget, translator. */
 export async function optionsFromConfig(config: Config, given: { store?: BudgetStore } = {}): Promise<GatewayOptions> {
   const providers: Record<string, Provider> = {};
   for (const [name, { type, ...options }] of Object.entries(config.providers)) {
@@ -119,6 +130,11 @@ export async function optionsFromConfig(config: Config, given: { store?: BudgetS
     const { table: address, ...options } = config.auth;
     const table = address === undefined ? undefined : await openKeys(address);
     use.push(at("auth", () => auth({ ...options, ...(table && { table }) })));
+  }
+  if (config.cache) {
+    const { store: address, ...options } = config.cache;
+    const store = await openCache(address);
+    use.push(at("cache", () => cache({ ...options, ...(store && { store }) })));
   }
   use.push(router(config.router));
   if (config.residency) use.push(residency(config.residency));
@@ -171,6 +187,11 @@ async function openStore(address: string): Promise<BudgetStore> {
   }
   const { sqliteStore } = await import("../stores/sqlite.ts");
   return at("budget.store", () => sqliteStore(address.slice("sqlite:".length)));
+}
+
+async function openCache(address: string): Promise<CacheStore | undefined> {
+  if (address === "memory") return undefined;
+  return (await import("../caches/redis.ts")).redisCache({ url: address });
 }
 
 async function lease(store: BudgetStore, processes: number): Promise<BudgetStore> {

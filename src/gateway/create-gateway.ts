@@ -167,6 +167,10 @@ export function createGateway(given: GatewayOptions): Gateway {
   checkOrder(stack);
   const targets = () => stack.flatMap((middleware) => middleware.targets?.() ?? []);
   const clientModels = DIALECTS.flatMap((dialect) => dialect.clientModels ?? []);
+  const counting = stack.filter((middleware) => middleware.onCacheHit);
+  const onCacheHit = async (exchange: Exchange) => {
+    for (const middleware of counting) await middleware.onCacheHit!(exchange);
+  };
   const routes = () => stack.flatMap((middleware) => middleware.routes?.() ?? []);
   const veto: GatewayPlan["veto"] = (identity, target) => {
     for (const middleware of stack) {
@@ -183,6 +187,7 @@ export function createGateway(given: GatewayOptions): Gateway {
     now,
     clientModels,
     targets,
+    onCacheHit,
     routes,
     veto,
     usage,

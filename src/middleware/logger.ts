@@ -76,6 +76,7 @@ function attemptFields(exchange: Exchange, record: AttemptRecord) {
 function requestFields(exchange: Exchange, outcome: Outcome) {
   const { identity } = exchange;
   const served = exchange.winner?.target;
+  const cached = exchange.responseHeaders["x-turnpike-cache"];
   return {
     event: "request",
     requestId: exchange.id,
@@ -85,6 +86,7 @@ function requestFields(exchange: Exchange, outcome: Outcome) {
     ...(identity.key && { key: clean(identity.key) }),
     ...(identity.user && { user: clean(identity.user) }),
     ...(identity.team && { team: clean(identity.team) }),
+    ...(cached && cached !== "bypass" && { cache: cached }),
     ...(served && { target: clean(`${served.providerName}/${served.model}`) }),
     ...(exchange.route && { route: routeFields(exchange.route) }),
     attempts: exchange.attempts.length,
@@ -173,6 +175,6 @@ function prettyLine(level: string, record: Record<string, unknown>): string {
   const what =
     record.event === "attempt"
       ? `  #${record.attempt} ${record.target} ${record.outcome}`
-      : `${record.requestedModel} → ${record.target ?? "nobody"} ${record.outcome}`;
+      : `${record.requestedModel} → ${record.target ?? (record.outcome === "served" ? record.cache : undefined) ?? "nobody"} ${record.outcome}`;
   return `${time} ${level === "warn" ? "!" : " "} ${id} ${what} ${record.status}${tokens}${cost} ${record.totalMs} ms${reason}${changes}`;
 }

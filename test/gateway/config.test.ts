@@ -29,9 +29,17 @@ describe("a configuration file", () => {
       ...demo,
       budget: { store: "memory", limits: [{ name: "all", requests: 1, per: "day" }] },
       auth: { keys: [{ id: "a", key: "callers-key" }] },
+      cache: { store: "memory" },
     });
     const { use } = await optionsFromConfig(config);
-    expect(use?.map((middleware) => middleware.id)).toEqual(["logger", "auth", "router", "budget", "translator"]);
+    expect(use?.map((middleware) => middleware.id)).toEqual([
+      "logger",
+      "auth",
+      "cache",
+      "router",
+      "budget",
+      "translator",
+    ]);
   });
 
   it("can do without the log", async () => {
@@ -70,7 +78,7 @@ describe("a configuration file", () => {
     ).toMatchInlineSnapshot(`
       [
         "server: Unrecognized key: "prot"; known are host, port",
-        "providers.m.type: Invalid discriminator value. Expected 'anthropic' | 'mistral' | 'openai' | 'openai-compatible' | 'simulated'",
+        "providers.m.type: Invalid discriminator value. Expected 'anthropic' | 'gemini' | 'mistral' | 'openai' | 'openai-compatible' | 'simulated'",
         "providers.l.baseURL: expected the server's address, for example http://127.0.0.1:8081/v1",
         "providers.s: Unrecognized key: "key"; known are apiKey, apiKeys, baseURL, headers, operations, jurisdiction, region, price, timeouts, pool, countsTokens, capture, models, capabilities, type",
         "providers["a b"]: Invalid key in record; expected a name of letters, digits, dot, dash and underscore",
@@ -80,7 +88,7 @@ describe("a configuration file", () => {
         "budget.limits[0]: a limit needs a unit: one of tokens, inputTokens, outputTokens, requests, usd, concurrent",
         "budget.store: expected "memory", "sqlite:FILE", "redis://HOST" or "postgres://HOST/DATABASE"",
         "translator.onUnsupported: Invalid option: expected one of "fit"|"reject"",
-        "(top level): Unrecognized key: "cashe"; known are $schema, server, providers, logger, auth, router, residency, budget, translator, timeoutMs",
+        "(top level): Unrecognized key: "cashe"; known are $schema, server, providers, logger, auth, cache, router, residency, budget, translator, timeoutMs",
       ]
     `);
   });
@@ -152,7 +160,7 @@ describe("references to the environment", () => {
 
 describe("the published JSON Schema", () => {
   it("knows every section and describes providers by type", () => {
-    const types = ["anthropic", "mistral", "openai", "openai-compatible", "simulated"];
+    const types = ["anthropic", "gemini", "mistral", "openai", "openai-compatible", "simulated"];
     const schema = configJsonSchema();
     expect(Object.keys(schema.properties as object).sort()).toEqual(
       [
@@ -161,6 +169,7 @@ describe("the published JSON Schema", () => {
         "providers",
         "logger",
         "auth",
+        "cache",
         "router",
         "residency",
         "budget",

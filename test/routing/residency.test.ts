@@ -1,5 +1,13 @@
 import fc from "fast-check";
-import { type Identity, type Middleware, type ResidencyOptions, type RouterOptions, residency, router } from "turnpike";
+import {
+  cache,
+  type Identity,
+  type Middleware,
+  type ResidencyOptions,
+  type RouterOptions,
+  residency,
+  router,
+} from "turnpike";
 import { describe, expect, test } from "vitest";
 import { configJsonSchema, gatewayFromConfig } from "../../src/gateway/config.ts";
 import { STRATEGIES } from "../../src/middleware/router/options.ts";
@@ -89,6 +97,21 @@ describe("a residency policy", () => {
     expect((await count("ohio/x")).status).toBe(403);
     await server.close();
     expect(asked(upstreams)).toEqual({ paris: 1, dublin: 0, ohio: 0, unknown: 0 });
+  });
+
+  test("covers the embeddings of a semantic cache, and a rule for everything does not lead them astray", async () => {
+    const stack = (embed: string) =>
+      world(places(), [
+        cache({ semantic: { embed } }),
+        router({ rules: [{ match: {}, to: "paris/x" }] }),
+        residency({ jurisdiction: "EU" }),
+      ]);
+    const abroad = stack("ohio/e");
+    expect(await ask(abroad.gateway, prompt("m", { temperature: 0 }))).toBe("answer of paris");
+    expect(asked(abroad.upstreams)).toEqual({ paris: 1, dublin: 0, ohio: 0, unknown: 0 });
+    const near = stack("paris/e");
+    expect(await ask(near.gateway, prompt("m", { temperature: 0 }))).toBe("answer of paris");
+    expect(near.upstreams.paris.calls.map(({ body }) => body.model).sort()).toEqual(["e", "x"]);
   });
 
   test("the answer's header says where it was computed", async () => {

@@ -65,6 +65,11 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   const twice = limits.find((limit, index) => limits.findIndex((other) => other.name === limit.name) !== index);
   if (twice) throw new TypeError(`budget: two limits are named "${twice.name}"`);
 
+  const requestLimits = limits.filter(namesNoTarget).flatMap(({ usd: _, ...limit }) => {
+    const amounts = limit.amounts.filter(({ unit }) => unit === "requests");
+    return amounts.length > 0 ? [{ ...limit, amounts }] : [];
+  });
+
   // Configured: options and limits. Per gateway: the plan. Per request: what the ledger keeps.
   let plan: GatewayPlan | undefined;
   let clockOffset = 0;
@@ -159,6 +164,28 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     if (options.onDisconnect === "drain") exchange.mayDrain = () => startDrain(exchange);
     exchange.onFinish((outcome) => finish(exchange, target, demands, breakdown, request, outcome, inputTokens));
     return next(exchange);
+  }
+
+  /** An answer that no target gave costs no tokens and no money; it is one request, for limits that name no target. */
+  async function hit(exchange: Exchange): Promise<void> {
+    const covering = requestLimits.filter((limit) => limit.covers(exchange.identity, NOBODY));
+    if (covering.length === 0) return;
+    const time = now();
+    const prepaid = covering.some(({ per }) => per === "lifetime");
+    const credits = prepaid ? await reader.credits(covering, exchange.identity, NOBODY) : NO_CREDITS;
+    const demands = demandsOf(covering, exchange.identity, NOBODY, 0, time, credits);
+    const holds = demands.map(({ hold }) => hold);
+    const request = { id: `${exchange.id}:0`, fingerprint: "hit", holds, want: 0, min: 0, onExpire: "charge" } as const;
+    const result = await ledger.reserve(request).catch((error: unknown) => {
+      if (!(error instanceof StoreUnavailable)) throw error;
+      return withoutStore(covering, demands, request, error, NOBODY);
+    });
+    if (result && !result.ok) throw refusal(demands, result.denied, NOBODY, { now: time, status: options.status });
+    if (result) exchange.addResponseHeaders(rateLimitHeaders(demands, result.after, time));
+    const actual = new Map(holds.map(({ counter }) => [counter, 1]));
+    local?.settle({ id: request.id, actual, holds });
+    ledger.settle({ id: request.id, actual, holds });
+    warn(exchange, demands);
   }
 
   function granted(
@@ -274,6 +301,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
         await ledger.inTime(store.usage([]));
       },
       close: () => ledger.close(),
+      onCacheHit: hit,
     },
     attempt,
   );
@@ -281,6 +309,14 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 }
 
 const NO_CREDITS = () => 0;
+
+/** Where an answer comes from that no target gave. Limits that name no target do not look at it. */
+const NOBODY = { providerName: "", model: "" } as Target;
+
+function namesNoTarget({ match, by }: CompiledLimit): boolean {
+  const named = [by ?? []].flat();
+  return !match?.provider && !match?.model && !named.includes("provider") && !named.includes("model");
+}
 
 function checkedCount(count: number): number {
   if (!Number.isFinite(count) || count < 0) {

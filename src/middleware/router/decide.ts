@@ -63,6 +63,11 @@ export class Decider {
     const { rules, aliases, limitsOf } = this.#options;
     const model = aliases.get(exchange.model) ?? exchange.model;
     const asked = { exchange, model, limits: () => limitsOf(exchange) };
+    // A call of the gateway's own (an embedding for the cache) says where it goes.
+    if (exchange.target) {
+      const step = this.#options.direct(exchange.target);
+      return { rule: undefined, model, rewritten: undefined, ...this.screen([step], exchange, model, peek) };
+    }
     let rule: Rule | undefined;
     for (const each of rules) {
       const matches = each.matches(asked);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { hasCacheMarks, withCacheMarks } from "../../capabilities/fit/cache-marks.ts";
 import { type Fitted, fit } from "../../capabilities/fit/index.ts";
 import { applyLessons, lessonBook } from "../../capabilities/learn/lessons.ts";
 import { readRefusal } from "../../capabilities/learn/refusal.ts";
@@ -28,6 +29,10 @@ export const translatorOptions = z.strictObject({
     .boolean()
     .default(true)
     .describe("A field that an upstream refuses is fitted, tried again once, and remembered for that target."),
+  promptCache: z
+    .enum(["caller", "auto"])
+    .default("caller")
+    .describe("Who places prompt-cache marks for targets that take them; `auto` where the caller placed none."),
   learnForMs: z.int().positive().default(3_600_000).describe("How long such a refusal is remembered."),
 });
 
@@ -62,7 +67,7 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   const parsed = translatorOptions.safeParse(given);
   if (!parsed.success) throw new TypeError(`translator: ${z.prettifyError(parsed.error)}`);
   const options = parsed.data;
-  const strict = options.onUnsupported === "reject";
+  const how = { reject: options.onUnsupported === "reject", marks: options.promptCache === "auto" };
   let book = lessonBook(options.learnForMs, Date.now);
 
   async function run(exchange: Exchange): Promise<Reply> {
@@ -93,7 +98,7 @@ export function translator(given: TranslatorOptions = {}): Middleware {
     const key = lessonKey(exchange.target!, exchange.upstreamDialect.id);
     const learned: Lesson[] = [];
     for (;;) {
-      const prepared = prepare(exchange, strict, [...book.of(key), ...learned], learned.length > 0);
+      const prepared = prepare(exchange, how, [...book.of(key), ...learned], learned.length > 0);
       try {
         const response = await send(exchange, prepared);
         exchange.changes.push(...prepared.changes);
@@ -115,7 +120,7 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   function foresee(exchange: Exchange): Foresight {
     if (exchange.operation !== "chat") return {};
     try {
-      const { changes } = prepare(exchange, strict, book.of(lessonKey(exchange.target!, exchange.upstreamDialect.id)));
+      const { changes } = prepare(exchange, how, book.of(lessonKey(exchange.target!, exchange.upstreamDialect.id)));
       return { changes: [...exchange.changes, ...changes] };
     } catch (error) {
       return { refused: toGatewayError(error), changes: exchange.changes };
@@ -163,13 +168,31 @@ class Refusal {
   }
 }
 
+interface How {
+  reject: boolean;
+  marks: boolean;
+}
+
+/** The target takes prompt-cache marks, and the caller placed none. */
+function mayMark(exchange: Exchange): boolean {
+  const { provider, model } = exchange.target!;
+  if (!provider.capabilities(model, exchange.upstreamDialect.id).cacheMarks) return false;
+  try {
+    return !hasCacheMarks(exchange.request);
+  } catch {
+    // Only its own upstream can read it: it passes through.
+    return false;
+  }
+}
+
 /** @param fitted also where it could pass through: the caller's own bytes were refused */
-function prepare(exchange: Exchange, reject: boolean, lessons: readonly Lesson[], fitted = false): Prepared {
+function prepare(exchange: Exchange, how: How, lessons: readonly Lesson[], fitted = false): Prepared {
   const { model } = exchange.target!;
   const stream = exchange.body.stream;
   const upstream = exchange.upstreamDialect;
   const path = upstream.chatPath(model, stream);
-  if (!fitted && passesThrough(exchange) && !lessons.some((lesson) => speaksOf(lesson, exchange))) {
+  const marks = how.marks && mayMark(exchange);
+  if (!fitted && !marks && passesThrough(exchange) && !lessons.some((lesson) => speaksOf(lesson, exchange))) {
     const changes: Change[] = [];
     const usage = stream ? usageToAskFor(exchange) : undefined;
     return {
@@ -185,8 +208,8 @@ function prepare(exchange: Exchange, reject: boolean, lessons: readonly Lesson[]
   const { reasoning } = exchange;
   if (reasoning)
     changes.unshift({ field: "reasoning", kind: "adjusted", ...told(exchange, reasoning), reason: "rule" });
-  const json = applyLessons(upstream.encodeRequest(request, model), lessons, changes);
-  const lost = reject ? changes.find(isLoss) : undefined;
+  const json = applyLessons(upstream.encodeRequest(marks ? withCacheMarks(request) : request, model), lessons, changes);
+  const lost = how.reject ? changes.find(isLoss) : undefined;
   if (lost) {
     exchange.changes.push(...changes);
     throw exchange.upstreamError(

@@ -6,7 +6,14 @@ export type * from "./core/cache-store.ts";
 export type { Dialect, Frame, ModelInfo, Operation } from "./core/dialect.ts";
 export { type ErrorCode, GatewayError, type GatewayErrorOptions, isGatewayError } from "./core/errors.ts";
 export type { AttemptRecord, Exchange, Identity, Outcome } from "./core/exchange.ts";
-export { defineMiddleware, type Middleware, type Next } from "./core/middleware.ts";
+export {
+  defineMiddleware,
+  type ExplainedTarget,
+  type Explanation,
+  type LimitState,
+  type Middleware,
+  type Next,
+} from "./core/middleware.ts";
 export type { Capabilities, CapabilityRow, Provider, Target } from "./core/provider.ts";
 export { JsonBody, type Reply, type StreamBody, type StreamSource } from "./core/reply.ts";
 export type { Change, ChatRequest, ChatResponse, Message, Part, Tool } from "./core/request.ts";
@@ -15,6 +22,7 @@ export type { JsonObject } from "./core/util.ts";
 export {
   type CallOptions,
   createGateway,
+  type ExplainOptions,
   type Gateway,
   type GatewayOptions,
   type TargetCapabilities,
@@ -35,5 +43,6 @@ export { type AuthOptions, auth, hashKey, type JwtOptions, type LookupResult } f
 export { type BudgetOptions, type BudgetWarning, budget, type TopUp } from "./middleware/budget/index.ts";
 export { type CacheMiddleware, type CacheOptions, type CacheStats, cache } from "./middleware/cache/index.ts";
 export { type LoggerOptions, type LogSink, logger } from "./middleware/logger.ts";
-export { type RouterOptions, router } from "./middleware/router.ts";
+export { type ResidencyOptions, residency } from "./middleware/residency.ts";
+export { type RouterOptions, router } from "./middleware/router/index.ts";
 export { type TranslatorOptions, translator } from "./middleware/translator/index.ts";

@@ -37,6 +37,7 @@ const SHARED = new Set([
   "dialects/sse.ts",
   "dialects/openai-errors.ts",
   "providers/define.ts",
+  "providers/keys.ts",
   "providers/transport.ts",
   "stores/memory.ts",
   "stores/due-queue.ts",

@@ -4,7 +4,7 @@ import { memoryStore } from "turnpike/stores/memory";
 import { type Fake, fakeLlama, fakeMistral } from "turnpike/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { BudgetOptions } from "../src/middleware/budget/index.ts";
-import type { RouterOptions } from "../src/middleware/router.ts";
+import type { RouterOptions } from "../src/middleware/router/index.ts";
 import { logBook, serve } from "./support/gateway.ts";
 
 /** The recipes of docs/budgets.md, as they stand there. */

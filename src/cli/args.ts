@@ -17,14 +17,20 @@ export interface CliOptions {
   url?: string;
   key?: string;
   json?: boolean;
+  model?: string;
+  request?: string;
+  as?: string[];
+  header?: string[];
+  dialect?: string;
 }
 
-export type CommandName = "serve" | "check" | "run" | "keys" | "usage" | "prices" | "help" | "version";
+export type CommandName = "serve" | "check" | "explain" | "run" | "keys" | "usage" | "prices" | "help" | "version";
 
 /** Options that each command takes. */
 const TAKES = {
   serve: ["config", "port", "host", "insecure"],
   check: ["config"],
+  explain: ["config", "model", "request", "as", "header", "dialect", "key", "json"],
   run: ["config", "log"],
   "keys create": ["db", "name", "user", "team", "tag", "models", "expires"],
   "keys list": ["db", "json"],
@@ -51,6 +57,9 @@ export function parseCommand(argv: readonly string[]): { command: CommandName; o
   const allowed: readonly string[] = TAKES[name];
   const stray = Object.keys(given).find((option) => !allowed.includes(option));
   if (stray) throw usage(`"${name}" takes no option --${stray}`);
+  if (name === "explain" && given.model === undefined && given.request === undefined) {
+    throw usage("explain needs --model or --request, for example: turnpike explain --model claude-opus-5-5");
+  }
   return { command, options: given, rest };
 }
 
@@ -58,6 +67,7 @@ function commandOf(name: string): Exclude<CommandName, "help" | "version"> {
   switch (name) {
     case "serve":
     case "check":
+    case "explain":
     case "run":
     case "keys":
     case "usage":
@@ -111,6 +121,11 @@ function parse(args: string[]) {
         url: { type: "string" },
         key: { type: "string" },
         json: { type: "boolean" },
+        model: { type: "string" },
+        request: { type: "string" },
+        as: { type: "string", multiple: true },
+        header: { type: "string", multiple: true },
+        dialect: { type: "string" },
         help: { type: "boolean", short: "h" },
         version: { type: "boolean", short: "v" },
       },

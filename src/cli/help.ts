@@ -2,6 +2,8 @@ export const HELP = `Turnpike: an AI gateway with hard budgets.
 
   turnpike                     start the gateway
   turnpike check               validate the configuration and print the routing table
+  turnpike explain             where a request would go and why, without sending it:
+                               turnpike explain --model claude-opus-5-5 --as user=ada
   turnpike run -- COMMAND …    start the gateway for one command alone, and stop with it:
                                turnpike run -- claude
   turnpike keys create         make a virtual key; it is printed once, on standard output
@@ -25,8 +27,13 @@ Options
                       with keys create: whose the key is; --tag may be repeated
       --models GLOB   with keys create: models it may ask for; may be repeated (default all)
       --expires WHEN  with keys create: 12h, 30d, 2w, or a time (2027-01-31T12:00:00Z)
+      --model NAME, --request FILE
+                      with explain: what is asked for, in short or as a whole request
+      --as WHO        with explain: user=U, team=T, key=ID, tag=X; may be repeated
+      --header N=V    with explain: a header of the request; may be repeated
+      --dialect NAME  with explain: openai-chat (default) or anthropic-messages
       --url URL       with usage: the gateway (default http://127.0.0.1:8080)
-      --key KEY       with usage: the key (default TURNPIKE_KEY, which others cannot see)
+      --key KEY       with usage and explain: the key (default TURNPIKE_KEY, which others cannot see)
   -h, --help          this text
   -v, --version       the version
 

@@ -26,6 +26,8 @@ async function run(argv: string[]): Promise<void> {
       return;
     case "check":
       return (await import("./check.ts")).check(options);
+    case "explain":
+      return (await import("./explain.ts")).explain(options);
     case "run":
       return (await import("./run.ts")).runCommand(options, rest);
     case "keys":

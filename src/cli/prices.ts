@@ -5,6 +5,7 @@ import { type Target, targetName } from "../core/provider.ts";
 import type { Usage } from "../core/usage.ts";
 import type { Config } from "../gateway/config.ts";
 import type { Gateway } from "../gateway/create-gateway.ts";
+import { namesOf } from "../middleware/router/index.ts";
 import { NANO, priceOf } from "../prices/index.ts";
 import { memoryStore } from "../stores/memory.ts";
 import { type Loaded, load } from "./load.ts";
@@ -53,7 +54,7 @@ export async function pricesCheck({ config: path }: { config?: string }): Promis
 
 /** The rules' targets; `provider/*` stands for what is asked for. */
 function targetsOf({ options, config }: Loaded, gateway: Gateway): Target[] {
-  const wild = (config?.router.rules ?? []).flatMap(({ to }) => [to].flat().filter((name) => name.endsWith("/*")));
+  const wild = (config?.router.rules ?? []).flatMap(({ to }) => namesOf(to).filter((name) => name.endsWith("/*")));
   const targets = [...new Set(wild)].map((name) => {
     const providerName = name.slice(0, -2);
     return { providerName, provider: gateway.providers.get(providerName)!, model: "*" };

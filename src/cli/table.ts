@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import type { Middleware } from "../core/middleware.ts";
 import { type Provider, type Target, targetName } from "../core/provider.ts";
 import type { Config } from "../gateway/config.ts";
+import { namesOf } from "../middleware/router/index.ts";
 
 type Rule = Config["router"]["rules"][number];
 type Limit = NonNullable<Config["budget"]>["limits"][number];
@@ -11,13 +12,14 @@ type Providers = ReadonlyMap<string, Provider>;
 /** Two columns: what is asked for, where it goes. */
 export function routeLines(rules: readonly Rule[], providers: Providers, details = false): string[] {
   const rows: [string, string][] = [["asked for", "goes to"]];
+  const text = (to: string) => (details ? targetText(to, providers) : to);
   for (const rule of rules) {
     if (isDirect(rule)) continue;
     rows.push([
       matchText(rule),
       [rule.to]
         .flat()
-        .map((to) => (details ? targetText(to, providers) : to))
+        .map((to) => (typeof to === "string" ? text(to) : `${to.strategy} of ${namesOf(to).map(text).join(", ")}`))
         .join(", then "),
     ]);
   }
@@ -38,7 +40,8 @@ function isDirect({ match, to }: Rule): boolean {
 
 function matchText({ match, name }: Rule): string {
   const { model, ...others } = match;
-  const facts = Object.entries(others).map(([key, value]) => `${key} ${[value].flat().join(" or ")}`);
+  const words = (value: unknown) => (typeof value === "object" ? JSON.stringify(value) : String(value));
+  const facts = Object.entries(others).map(([key, value]) => `${key} ${[value].flat().map(words).join(" or ")}`);
   const text = [[model ?? "any model"].flat().join(", "), ...facts].join(", ");
   return name ? `${text} (${name})` : text;
 }

@@ -11,6 +11,8 @@ export const ERROR_STATUS = {
   context_length_exceeded: 400,
   /** The request needs something the target cannot do, and `onUnsupported: "reject"` is set. */
   unsupported: 400,
+  /** The model, or a filter before it, declined to answer; only where a route has somebody else to ask. */
+  content_refused: 400,
   /** No or wrong virtual key. */
   unauthenticated: 401,
   /** A budget is spent; `retryAfterSeconds` says when it opens again. */

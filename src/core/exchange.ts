@@ -44,10 +44,21 @@ export interface AttemptRecord {
   readonly model: string;
   readonly jurisdiction: string | undefined;
   readonly region: string | undefined;
+  /** Policies that the target was held against, and met. */
+  readonly policies: readonly string[];
   readonly changes: readonly Change[];
   readonly outcome: Outcome;
   /** Raw request and answer, where the provider has `capture: true`. */
   readonly capture?: Capture | undefined;
+}
+
+/** How the router decided, for the log. */
+export interface RouteTrace {
+  /** `rules[0] (claude)`; absent: `provider/model`, without a rule. */
+  readonly rule?: string;
+  /** In the order in which they are asked. */
+  readonly candidates: readonly string[];
+  readonly excluded: readonly { target: string; reason: string }[];
 }
 
 export type NoteRecord = Record<string, unknown> & { event: string };
@@ -101,10 +112,18 @@ export class Exchange {
   #upstreamDialect: Dialect | undefined;
   /** What the route prescribes instead of the caller's own wish. */
   reasoning: Reasoning | undefined;
+  /** Present after the router, on the caller's exchange. */
+  route: RouteTrace | undefined;
+  /** Patience with this attempt's upstream, where the route says it. */
+  timeouts: { firstByteMs?: number | undefined; idleMs?: number | undefined } | undefined;
+  /** An answer by which the model declines is an error, because the route has somebody else to ask. */
+  refusalFails = false;
   /** Output tokens that the budget granted; sent upstream as the bound. */
   grantedTokens: number | undefined;
   /** Changes made for this attempt. */
   readonly changes: Change[] = [];
+  /** Policies that this attempt's target was held against, and met. */
+  readonly policies: string[] = [];
   /** Records of finished attempts, in order. */
   readonly attempts: AttemptRecord[];
   /** Extra response headers, set by any middleware. */
@@ -174,9 +193,9 @@ export class Exchange {
     this.#upstreamDialect = dialect;
   }
 
-  /** An attempt at one target. */
-  fork(target: Target): Exchange {
-    return new Exchange(this, this, target);
+  /** An attempt at one target. @param body what is asked there; default the caller's own request */
+  fork(target: Target, body: RequestBody = this.body): Exchange {
+    return new Exchange(body === this.body ? this : { ...initOf(this), body }, this, target);
   }
 
   /**
@@ -285,6 +304,7 @@ export class Exchange {
       model: target.model,
       jurisdiction: target.provider.jurisdiction,
       region: target.provider.region,
+      policies: attempt.policies,
       changes: attempt.changes,
       outcome,
       capture: attempt.capture,
@@ -330,3 +350,13 @@ export class Exchange {
     return new GatewayError(code, message, { ...options, provider: this.target?.providerName });
   }
 }
+
+const initOf = ({ id, operation, dialect, headers, services, trusted, identity }: Exchange) => ({
+  id,
+  operation,
+  dialect,
+  headers,
+  services,
+  trusted,
+  identity,
+});

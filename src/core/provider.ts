@@ -12,6 +12,8 @@ export interface UpstreamCall {
   path: string;
   headers: Record<string, string>;
   body?: Uint8Array | string | undefined;
+  /** Other patience than the provider's own, ms. */
+  timeouts?: { firstByteMs?: number | undefined; idleMs?: number | undefined } | undefined;
   /** Called with a function that aborts the call; calling it after the end does nothing. */
   onAbort?(abort: (reason: Error) => void): void;
 }

@@ -9,7 +9,8 @@ import { auth, authFileOptions } from "../middleware/auth/index.ts";
 import { budget, budgetFileOptions } from "../middleware/budget/index.ts";
 import { cache, cacheFileOptions } from "../middleware/cache/index.ts";
 import { logger, loggerFileOptions } from "../middleware/logger.ts";
-import { router, routerOptions } from "../middleware/router.ts";
+import { residency, residencyOptions } from "../middleware/residency.ts";
+import { router, routerFileOptions } from "../middleware/router/index.ts";
 import { translator, translatorOptions } from "../middleware/translator/index.ts";
 import { type ProviderFactory, providerOptions } from "../providers/define.ts";
 import * as builtIn from "../providers/index.ts";
@@ -70,7 +71,8 @@ const configSchema = z.strictObject({
     })
     .optional()
     .describe("Same request, same answer. Absent: every request goes to a provider."),
-  router: routerOptions.prefault({}),
+  router: routerFileOptions.prefault({}),
+  residency: residencyOptions.optional(),
   budget: budgetFileOptions
     .extend({
       store: z
@@ -116,7 +118,7 @@ export function parseConfig(given: unknown, environment: Environment = process.e
   return parsed.data;
 }
 
-/** The options of `createGateway()` that a configuration stands for: logger, auth, cache, router, budget, translator. */
+/** The options of `createGateway()` that a configuration stands for: logger, auth, cache, router, residency, budget, translator. */
 export async function optionsFromConfig(config: Config, given: { store?: BudgetStore } = {}): Promise<GatewayOptions> {
   const providers: Record<string, Provider> = {};
   for (const [name, { type, ...options }] of Object.entries(config.providers)) {
@@ -135,6 +137,7 @@ export async function optionsFromConfig(config: Config, given: { store?: BudgetS
     use.push(at("cache", () => cache({ ...options, ...(store && { store }) })));
   }
   use.push(router(config.router));
+  if (config.residency) use.push(residency(config.residency));
   if (config.budget) {
     const { store: address, leased, ...options } = config.budget;
     const shared = given.store ?? (await openStore(address));

@@ -5,16 +5,16 @@ import { RequestBody } from "../core/body.ts";
 import type { Dialect, ModelInfo, Operation } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
 import { Exchange, type GatewayServices, type Identity } from "../core/exchange.ts";
-import { compose, type Middleware } from "../core/middleware.ts";
+import { compose, type Explanation, type Foresight, type GatewayPlan, type Middleware } from "../core/middleware.ts";
 import type { Capabilities, Lesson, Provider } from "../core/provider.ts";
-import type { Reply } from "../core/reply.ts";
+import { JsonBody, type Reply } from "../core/reply.ts";
 import { isObject, type JsonObject } from "../core/util.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
 import { gemini } from "../dialects/gemini/index.ts";
 import { openaiChat } from "../dialects/openai-chat/index.ts";
 import { openaiResponses } from "../dialects/openai-responses/index.ts";
 import type { BudgetMiddleware, TopUp } from "../middleware/budget/index.ts";
-import { router } from "../middleware/router.ts";
+import { router } from "../middleware/router/index.ts";
 import { translator } from "../middleware/translator/index.ts";
 import { priceOf } from "../prices/index.ts";
 import { newId } from "./ids.ts";
@@ -83,6 +83,12 @@ export interface CallOptions {
   headers?: Record<string, string>;
 }
 
+export interface ExplainOptions extends CallOptions {
+  /** Wire format of the request. @default "openai-chat" */
+  dialect?: string;
+  operation?: "chat" | "embeddings" | "count-tokens";
+}
+
 /** One request at the gateway's door, whichever surface it came through. */
 export interface GatewayRequest {
   dialect: Dialect;
@@ -117,6 +123,11 @@ export interface Gateway {
   models(): ModelInfo[];
   /** What an identity has used and what remains, for every limit in force on it. */
   usage(identity?: Identity): Promise<BudgetUsage[]>;
+  /**
+   * Where a request would go and why: every candidate with its price, its limits and the changes that it would need.
+   * Nothing is sent, reserved or logged. The middleware before the router runs. @throws GatewayError
+   */
+  explain(request: Record<string, unknown>, options?: ExplainOptions): Promise<Explanation>;
   /** Adds to a prepaid (`lifetime`) limit, at once. The same id counts once. */
   topUp(payment: TopUp): Promise<void>;
   /** No new requests; waits for running ones up to `drainMs` (default 10 s), then ends them; settles and closes stores. */
@@ -160,7 +171,30 @@ export function createGateway(given: GatewayOptions): Gateway {
   const onCacheHit = async (exchange: Exchange) => {
     for (const middleware of counting) await middleware.onCacheHit!(exchange);
   };
-  for (const middleware of stack) middleware.setup?.({ providers, now, clientModels, targets, onCacheHit });
+  const routes = () => stack.flatMap((middleware) => middleware.routes?.() ?? []);
+  const veto: GatewayPlan["veto"] = (identity, target) => {
+    for (const middleware of stack) {
+      const reason = middleware.veto?.(identity, target);
+      if (reason) return reason;
+    }
+    return undefined;
+  };
+  const usage = async (identity: Identity) =>
+    (await Promise.all(stack.map((middleware) => middleware.usage?.(identity) ?? []))).flat();
+  const limitNames = () => stack.flatMap((middleware) => middleware.limitNames ?? []);
+  const plan: GatewayPlan = {
+    providers,
+    now,
+    clientModels,
+    targets,
+    onCacheHit,
+    routes,
+    veto,
+    usage,
+    limitNames,
+    foresee: (attempt) => foresee(stack, attempt),
+  };
+  for (const middleware of stack) middleware.setup?.(plan);
 
   const services: GatewayServices = { now, estimateInput: rememberedEstimate, cost: priceOf };
   const run = compose(stack, async () => {
@@ -299,6 +333,32 @@ export function createGateway(given: GatewayOptions): Gateway {
     async usage(identity = {}) {
       return (await Promise.all(budgets().map((budget) => budget.usage(identity)))).flat();
     },
+    async explain(request, { dialect: id = openaiChat.id, operation = "chat", as, key, headers } = {}) {
+      const dialect = DIALECTS.find((each) => each.id === id);
+      if (!dialect) throw new TypeError(`gateway.explain: unknown dialect "${id}"`);
+      const place = stack.findIndex((middleware) => middleware.explain);
+      if (place === -1) throw new TypeError("gateway.explain: there is no router() in `use`");
+      // It never finishes: whatever counts or logs waits for the end of an exchange.
+      const exchange = new Exchange({
+        id: newId(),
+        operation,
+        dialect,
+        body: bodyOf(request),
+        headers: { ...headers, ...(key !== undefined && { authorization: `Bearer ${key}` }) },
+        services,
+        trusted: key === undefined,
+        ...(as && { identity: as }),
+      });
+      let explanation: Explanation | undefined;
+      const before = stack.slice(0, place).filter(({ id }) => id !== "cache");
+      const reply = { status: 200, headers: {}, body: new JsonBody({ value: {} }) };
+      await compose(before, async (asked) => {
+        explanation = await stack[place]!.explain!(asked);
+        return reply;
+      })(exchange);
+      if (!explanation) throw new GatewayError("no_target", "A middleware before the router answers by itself");
+      return explanation;
+    },
     async topUp(payment) {
       const budget = budgets()[0];
       if (!budget) throw new TypeError("gateway.topUp: there is no budget() in `use`");
@@ -330,6 +390,18 @@ function bodyOf(json: unknown): RequestBody {
   } catch (error) {
     throw new GatewayError("invalid_request", `The request cannot be written as JSON: ${(error as Error).message}`);
   }
+}
+
+/** What each middleware would do with an attempt, together; the first that would refuse decides. */
+async function foresee(stack: readonly Middleware[], attempt: Exchange): Promise<Foresight> {
+  const all: Foresight = {};
+  for (const middleware of stack) {
+    const { refused, limits, changes } = (await middleware.foresee?.(attempt)) ?? {};
+    if (refused) all.refused ??= refused;
+    if (limits) all.limits = [...(all.limits ?? []), ...limits];
+    if (changes) all.changes = [...(all.changes ?? []), ...changes];
+  }
+  return all;
 }
 
 /** Refuses an order in which a middleware would not find what it needs. */

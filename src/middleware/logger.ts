@@ -66,6 +66,7 @@ function attemptFields(exchange: Exchange, record: AttemptRecord) {
     model: clean(record.model),
     ...(record.jurisdiction && { jurisdiction: record.jurisdiction }),
     ...(record.region && { region: record.region }),
+    ...(record.policies.length > 0 && { policies: record.policies.map((policy) => clean(policy)) }),
     ...outcomeFields(record.outcome),
     ...(record.changes.length > 0 && { changes: record.changes.map(formatChange) }),
     ...(record.capture && { capture: record.capture }),
@@ -87,8 +88,19 @@ function requestFields(exchange: Exchange, outcome: Outcome) {
     ...(identity.team && { team: clean(identity.team) }),
     ...(cached && cached !== "bypass" && { cache: cached }),
     ...(served && { target: clean(`${served.providerName}/${served.model}`) }),
+    ...(exchange.route && { route: routeFields(exchange.route) }),
     attempts: exchange.attempts.length,
     ...outcomeFields(outcome),
+  };
+}
+
+function routeFields({ rule, candidates, excluded }: NonNullable<Exchange["route"]>) {
+  return {
+    ...(rule && { rule: clean(rule) }),
+    candidates: candidates.map((name) => clean(name)),
+    ...(excluded.length > 0 && {
+      excluded: excluded.map(({ target, reason }) => ({ target: clean(target), reason: clean(reason) })),
+    }),
   };
 }
 

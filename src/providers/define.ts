@@ -12,6 +12,7 @@ import {
   type Transport,
 } from "../core/provider.ts";
 import type { ChatRequest } from "../core/request.ts";
+import { keyRing } from "./keys.ts";
 import { fetchTransport, undiciTransport } from "./transport.ts";
 
 const usdPerMillion = z.number().min(0);
@@ -34,6 +35,17 @@ export const providerOptions = z.strictObject({
     .min(1)
     .optional()
     .describe("Key of the upstream. Default: the provider's usual environment variable."),
+  apiKeys: z
+    .array(
+      z.strictObject({
+        key: z.string().min(1),
+        weight: z.number().positive().default(1),
+        concurrency: z.int().positive().optional().describe("Most calls at a time with this key; more wait in line."),
+      }),
+    )
+    .min(1)
+    .optional()
+    .describe("Several keys instead of one: used by weight, left out while they are refused or limited."),
   baseURL: z
     .url({ protocol: /^https?$/ })
     .optional()
@@ -136,7 +148,10 @@ export function defineProvider(spec: ProviderSpec): ProviderFactory {
     const options = parsed.data;
     const baseURL = options.baseURL ?? spec.baseURL;
     if (!baseURL) throw new TypeError(`${spec.type}: baseURL is required, for example http://127.0.0.1:8081/v1`);
-    const apiKey = options.apiKey ?? (spec.auth?.env && process.env[spec.auth.env]) ?? undefined;
+    if (options.apiKeys && options.apiKey) throw new TypeError(`${spec.type}: give apiKey or apiKeys, not both`);
+    if (options.apiKeys && !spec.auth) throw new TypeError(`${spec.type}: it takes no API key`);
+    const apiKey =
+      options.apiKeys?.[0]?.key ?? options.apiKey ?? (spec.auth?.env && process.env[spec.auth.env]) ?? undefined;
     const keyRequired = spec.keyRequired ?? spec.auth?.env !== undefined;
     if (!apiKey && keyRequired && !options.baseURL) {
       throw new TypeError(`${spec.type}: no API key. Set ${spec.auth?.env} or pass apiKey`);
@@ -144,7 +159,7 @@ export function defineProvider(spec: ProviderSpec): ProviderFactory {
     const headers: Record<string, string> = {
       "content-type": "application/json",
       ...spec.headers,
-      ...(apiKey && spec.auth?.headers(apiKey)),
+      ...(apiKey && !options.apiKeys && spec.auth?.headers(apiKey)),
       ...lowerCase(options.headers),
     };
     const wire = spec.transport
@@ -152,6 +167,8 @@ export function defineProvider(spec: ProviderSpec): ProviderFactory {
       : fetcher
         ? { send: fetchTransport(fetcher, baseURL, options.timeouts) }
         : undiciTransport(baseURL, options.timeouts, options.pool);
+    const { apiKeys } = options;
+    const send = apiKeys ? keyRing(apiKeys, (key) => spec.auth!.headers(key), wire.send) : wire.send;
     const dialects = [spec.dialect, ...(spec.otherDialects ?? [])];
     const sameAsCaller = (caller: Dialect) => dialects.find(({ id }) => id === caller.id) ?? spec.dialect;
     const table = capabilityTable([
@@ -176,7 +193,7 @@ export function defineProvider(spec: ProviderSpec): ProviderFactory {
       priceId: spec.priceId,
       models: options.models ?? spec.models ?? [],
       capabilities: (model: string, dialect = spec.dialect.id): Capabilities => table(model, dialect),
-      send: (call) => wire.send({ ...call, headers: { ...headers, ...call.headers } }),
+      send: (call) => send({ ...call, headers: { ...headers, ...call.headers } }),
       ...("close" in wire && { close: wire.close }),
     };
   };

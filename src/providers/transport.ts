@@ -164,7 +164,14 @@ export function undiciTransport(
         },
       };
       client.dispatch(
-        { method: call.method, path: prefix + call.path, headers: call.headers, body: call.body ?? null },
+        {
+          method: call.method,
+          path: prefix + call.path,
+          headers: call.headers,
+          body: call.body ?? null,
+          ...(call.timeouts?.firstByteMs !== undefined && { headersTimeout: call.timeouts.firstByteMs }),
+          ...(call.timeouts?.idleMs !== undefined && { bodyTimeout: call.timeouts.idleMs }),
+        },
         handler,
       );
     });
@@ -186,7 +193,8 @@ export function fetchTransport(fetcher: typeof fetch, baseURL: string, timeouts:
   return async (call: UpstreamCall) => {
     const controller = new AbortController();
     call.onAbort?.((reason) => controller.abort(stopped(reason, true)));
-    const head = timer(timeouts.firstByteMs ?? 300_000, () =>
+    const patience = { ...timeouts, ...dropUndefined(call.timeouts) };
+    const head = timer(patience.firstByteMs ?? 300_000, () =>
       controller.abort(
         new GatewayError("upstream_timeout", "The upstream did not begin to answer in time", { billable: true }),
       ),
@@ -211,7 +219,7 @@ export function fetchTransport(fetcher: typeof fetch, baseURL: string, timeouts:
     return {
       status: response.status,
       headers: Object.fromEntries(response.headers),
-      body: readerSource(response, controller, timeouts),
+      body: readerSource(response, controller, patience),
     };
   };
 }
@@ -254,6 +262,10 @@ function readerSource(response: Response, controller: AbortController, timeouts:
     }
   })();
   return body;
+}
+
+function dropUndefined(timeouts: UpstreamCall["timeouts"]): Timeouts {
+  return Object.fromEntries(Object.entries(timeouts ?? {}).filter(([, value]) => value !== undefined));
 }
 
 function timer(ms: number, run: () => void): { clear(): void } {

@@ -4,7 +4,7 @@ import { memoryStore } from "turnpike/stores/memory";
 import { type Fake, fakeAnthropic, fakeMistral, fakeOpenAI } from "turnpike/testing";
 import type { BudgetOptions } from "../../src/middleware/budget/index.ts";
 import { type CacheMiddleware, type CacheOptions, cache } from "../../src/middleware/cache/index.ts";
-import type { RouterOptions } from "../../src/middleware/router.ts";
+import type { RouterOptions } from "../../src/middleware/router/index.ts";
 import { logBook, serve } from "../support/gateway.ts";
 
 export const CHAT = "openai/gpt-4o";

@@ -80,15 +80,15 @@ describe("a configuration file", () => {
         "server: Unrecognized key: "prot"; known are host, port",
         "providers.m.type: Invalid discriminator value. Expected 'anthropic' | 'gemini' | 'mistral' | 'openai' | 'openai-compatible' | 'simulated'",
         "providers.l.baseURL: expected the server's address, for example http://127.0.0.1:8081/v1",
-        "providers.s: Unrecognized key: "key"; known are apiKey, baseURL, headers, operations, jurisdiction, region, price, timeouts, pool, countsTokens, capture, models, capabilities, type",
+        "providers.s: Unrecognized key: "key"; known are apiKey, apiKeys, baseURL, headers, operations, jurisdiction, region, price, timeouts, pool, countsTokens, capture, models, capabilities, type",
         "providers["a b"]: Invalid key in record; expected a name of letters, digits, dot, dash and underscore",
         "auth.keys[0]: a key needs either \`hash\` or \`key\`",
-        "router.rules[0].match: Unrecognized key: "modl"; known are model, key, user, team, tag",
-        "router.rules[0].to: Invalid input; expected: \`provider/model\`, or an ordered list of them; \`provider/*\` keeps the model's name.",
+        "router.rules[0].match: Unrecognized key: "modl"; known are model, key, user, team, tag, operation, dialect, headers, inputTokens, needs, time, budget",
+        "router.rules[0].to: Invalid input; expected: \`provider/model\`, an alias, a group, or an ordered list of them; \`provider/*\` keeps the model's name.",
         "budget.limits[0]: a limit needs a unit: one of tokens, inputTokens, outputTokens, requests, usd, concurrent",
         "budget.store: expected "memory", "sqlite:FILE", "redis://HOST" or "postgres://HOST/DATABASE"",
         "translator.onUnsupported: Invalid option: expected one of "fit"|"reject"",
-        "(top level): Unrecognized key: "cashe"; known are $schema, server, providers, logger, auth, cache, router, budget, translator, timeoutMs",
+        "(top level): Unrecognized key: "cashe"; known are $schema, server, providers, logger, auth, cache, router, residency, budget, translator, timeoutMs",
       ]
     `);
   });
@@ -171,6 +171,7 @@ describe("the published JSON Schema", () => {
         "auth",
         "cache",
         "router",
+        "residency",
         "budget",
         "translator",
         "timeoutMs",

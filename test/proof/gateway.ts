@@ -1,7 +1,7 @@
 /** The gateway of the story: Mistral as long as the cap lasts, then llama-server. */
 import { createGateway } from "../../src/gateway/create-gateway.ts";
 import { budget } from "../../src/middleware/budget/index.ts";
-import { router } from "../../src/middleware/router.ts";
+import { router } from "../../src/middleware/router/index.ts";
 import { translator } from "../../src/middleware/translator/index.ts";
 import { mistral, openaiCompatible } from "../../src/providers/index.ts";
 import { fromText } from "./sizes.ts";

@@ -58,6 +58,8 @@ const SUM_TOO_LONG = /^input length and `?max_tokens`? exceed context limit/i;
 
 const MAX_TEXT = 300;
 
+const SPENT = /reached your (?:specified )?(?:API )?usage limits|credit balance is too low/i;
+
 /** @param status `undefined` for an error in a stream */
 export function decodeError(status: number | undefined, body: unknown): GatewayError {
   const error = isObject(body) ? body.error : undefined;
@@ -74,6 +76,8 @@ export function decodeError(status: number | undefined, body: unknown): GatewayE
   if ([400, 413, 422].includes(effective) && TOO_LONG.some((wording) => wording.test(message))) {
     return fail("context_length_exceeded");
   }
+  // A spent account is told as a bad request.
+  if (effective === 400 && SPENT.test(message)) return fail("upstream_error", 402, false);
   switch (effective) {
     case 400:
     case 422:

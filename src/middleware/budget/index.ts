@@ -1,13 +1,20 @@
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
+import { grant } from "../../budget/arithmetic.ts";
 import { type Demand, demandsOf } from "../../budget/demand.ts";
 import { boundInput } from "../../budget/estimate.ts";
 import { type CompiledLimit, compileLimit, type Unit } from "../../budget/limits.ts";
-import { type BudgetUsage, rateLimitHeaders, refusal } from "../../budget/report.ts";
+import { type BudgetUsage, rateLimitHeaders, refusal, shown } from "../../budget/report.ts";
 import type { CounterState, Hold, ReserveResult, SettleRequest } from "../../core/budget-store.ts";
-import { GatewayError } from "../../core/errors.ts";
+import { GatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange, Identity, Outcome } from "../../core/exchange.ts";
-import { defineMiddleware, type GatewayPlan, type Middleware, type Next } from "../../core/middleware.ts";
+import {
+  defineMiddleware,
+  type Foresight,
+  type GatewayPlan,
+  type Middleware,
+  type Next,
+} from "../../core/middleware.ts";
 import { type Target, targetName } from "../../core/provider.ts";
 import type { Reply } from "../../core/reply.ts";
 import type { Usage } from "../../core/usage.ts";
@@ -32,12 +39,12 @@ export interface TopUp {
   id: string;
 }
 
-export type BudgetMiddleware = Middleware & {
+export type BudgetMiddleware = {
   /** What an identity has used and what remains, for every limit in force on it. */
   usage(identity: Identity): Promise<BudgetUsage[]>;
   /** Adds to a prepaid limit, at once and for good. */
   topUp(payment: TopUp): Promise<void>;
-};
+} & Middleware;
 
 /**
  * Hard caps: reserves what an attempt may cost, in one atomic call to the store, before the upstream sees it, and
@@ -82,29 +89,66 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   const warn = warner({ store, now, onWarning: options.onWarning, ttlMs: options.holdTtlMs });
   let drains = 0;
 
-  async function attempt(exchange: Exchange, next: Next): Promise<Reply> {
+  /** What an attempt has to reserve; `undefined` where no limit covers it. */
+  async function claimOf(exchange: Exchange) {
     // Models are listed and tokens counted for nothing.
-    if (exchange.operation !== "chat" && exchange.operation !== "embeddings") return next(exchange);
+    if (exchange.operation !== "chat" && exchange.operation !== "embeddings") return undefined;
     const target = exchange.target!;
     const covering = limits.filter((limit) => limit.covers(exchange.identity, target));
-    if (covering.length === 0) return next(exchange);
+    if (covering.length === 0) return undefined;
 
     const inputTokens = estimate(exchange, target);
     const time = now();
     const prepaid = covering.some(({ per }) => per === "lifetime");
     const credits = prepaid ? await reader.credits(covering, exchange.identity, target) : NO_CREDITS;
     const demands = demandsOf(covering, exchange.identity, target, inputTokens, time, credits);
-    if (demands.length === 0) return next(exchange);
+    if (demands.length === 0) return undefined;
 
     const { asked, choices } = outputOf(exchange, target, options.defaultMaxTokens);
     const want = grantable(asked, choices, demands, remaining, options.maxShare);
+    const min = Math.min(want, options.minGrant * choices);
+    return { target, covering, demands, inputTokens, time, choices, want, min };
+  }
+
+  /** What an attempt would find: how its limits stand, and whether they have room for it. */
+  async function foresee(exchange: Exchange): Promise<Foresight> {
+    try {
+      const claim = await claimOf(exchange);
+      if (!claim) return {};
+      const { demands, target, time, choices, want, min } = claim;
+      const holds = demands.map(({ hold }) => hold);
+      const states = await ledger.inTime(store.usage(holds));
+      const seen = demands.map(({ limit, unit, hold, opensAt }, index) =>
+        shown(limit, unit, hold.limit ?? 0, states[index]!, opensAt),
+      );
+      const room = grant(holds, states, want, min);
+      if (!room.ok) {
+        const denied = room.denied.map((index) => ({
+          ...holds[index]!,
+          ...states[index]!,
+          limit: holds[index]!.limit,
+          needed: holds[index]!.fixed + min * holds[index]!.perUnit,
+        }));
+        return { limits: seen, refused: refusal(demands, denied, target, { now: time, status: options.status }) };
+      }
+      if (holds.some(({ perUnit }) => perUnit > 0)) exchange.grantedTokens = Math.floor(room.granted / choices);
+      return { limits: seen };
+    } catch (error) {
+      return { refused: toGatewayError(error) };
+    }
+  }
+
+  async function attempt(exchange: Exchange, next: Next): Promise<Reply> {
+    const claim = await claimOf(exchange);
+    if (!claim) return next(exchange);
+    const { target, covering, demands, inputTokens, time, choices, want, min } = claim;
     const breakdown = reader.breakdownHolds(demands, target);
     const request = {
       id: `${exchange.id}:${exchange.attempt}`,
       fingerprint: `${targetName(target)}/${want}`,
       holds: [...demands.map(({ hold }) => hold), ...breakdown.filter((hold) => hold !== undefined)],
       want,
-      min: Math.min(want, options.minGrant * choices),
+      min,
       onExpire: options.onExpire,
     } as const;
     let away = false;
@@ -247,6 +291,8 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     {
       id: "budget",
       needs: ["target"],
+      foresee,
+      limitNames: limits.map(({ name }) => name),
       setup(given) {
         plan = given;
         for (const limit of limits) checkProviders(limit, given);

@@ -3,13 +3,14 @@ import { hasCacheMarks, withCacheMarks } from "../../capabilities/fit/cache-mark
 import { type Fitted, fit } from "../../capabilities/fit/index.ts";
 import { applyLessons, lessonBook } from "../../capabilities/learn/lessons.ts";
 import { readRefusal } from "../../capabilities/learn/refusal.ts";
-import { GatewayError, isGatewayError } from "../../core/errors.ts";
+import { GatewayError, isGatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
-import { defineMiddleware, type Middleware } from "../../core/middleware.ts";
+import { defineMiddleware, type Foresight, type Middleware } from "../../core/middleware.ts";
 import { type Lesson, type Target, targetName, type UpstreamCall, type UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import type { Reply } from "../../core/reply.ts";
 import type { Change, ChatRequest, Reasoning } from "../../core/request.ts";
+import { retryAfter } from "../../core/retry-after.ts";
 import type { JsonObject } from "../../core/util.ts";
 import { captureBody, captureRequest } from "./capture.ts";
 import { countTokens } from "./count-tokens.ts";
@@ -115,6 +116,17 @@ export function translator(given: TranslatorOptions = {}): Middleware {
     }
   }
 
+  /** What the fit would change. */
+  function foresee(exchange: Exchange): Foresight {
+    if (exchange.operation !== "chat") return {};
+    try {
+      const { changes } = prepare(exchange, how, book.of(lessonKey(exchange.target!, exchange.upstreamDialect.id)));
+      return { changes: [...exchange.changes, ...changes] };
+    } catch (error) {
+      return { refused: toGatewayError(error), changes: exchange.changes };
+    }
+  }
+
   /** Only what helped is worth remembering. */
   function remember(exchange: Exchange, key: string, lessons: readonly Lesson[]): void {
     book.add(key, lessons);
@@ -128,6 +140,7 @@ export function translator(given: TranslatorOptions = {}): Middleware {
       setup: ({ now }) => {
         book = lessonBook(options.learnForMs, now);
       },
+      foresee,
       learned: (target, dialect) => book.of(lessonKey(target, dialect)),
     },
     run,
@@ -287,6 +300,7 @@ export async function send(exchange: Exchange, prepared: Pick<Prepared, "path" |
     path: prepared.path,
     headers: forwardedHeaders(exchange),
     body: prepared.body,
+    timeouts: exchange.timeouts,
     onAbort: (abort) =>
       exchange.onAbort((reason) => {
         if (reason.code === "client_closed" && exchange.mayDrain?.()) exchange.draining = true;
@@ -337,7 +351,7 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
     {
       status: error.status,
       param: error.param,
-      retryable: response.headers["x-should-retry"] === "false" ? false : error.retryable,
+      retryable: toldToRetry(response.headers) ?? error.retryable,
       retryAfterSeconds: error.retryAfterSeconds ?? hint,
       upstreamCode: error.upstreamCode,
       provider: providerName,
@@ -360,19 +374,13 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
   );
 }
 
-function authMessage(provider: string, status: number): string {
-  return `Provider "${provider}" refused the gateway's credentials (${status}); check its API key`;
+/** What the upstream says itself of trying again. */
+function toldToRetry({ "x-should-retry": told }: Record<string, string>): boolean | undefined {
+  return told === "true" ? true : told === "false" ? false : undefined;
 }
 
-/** Seconds, from `retry-after-ms` or `retry-after` (seconds or a date); nonsense and the past are ignored. */
-function retryAfter(headers: Record<string, string>, now: number): number | undefined {
-  const ms = Number(headers["retry-after-ms"] ?? Number.NaN);
-  if (Number.isFinite(ms) && ms > 0) return Math.ceil(ms / 1_000);
-  const value = headers["retry-after"];
-  if (value === undefined) return undefined;
-  const seconds = Number(value);
-  const wait = Number.isFinite(seconds) ? seconds : (Date.parse(value) - now) / 1_000;
-  return wait > 0 && wait < 32 * 24 * 3_600 ? Math.ceil(wait) : undefined;
+function authMessage(provider: string, status: number): string {
+  return `Provider "${provider}" refused the gateway's credentials (${status}); check its API key`;
 }
 
 function named(error: unknown, exchange: Exchange): unknown {

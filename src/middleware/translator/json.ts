@@ -26,7 +26,7 @@ export async function answerJson(
     throw meter.broken(error);
   });
   const value = streamed ? undefined : parse(bytes, meter);
-  if (prepared.passThrough && isObject(value)) {
+  if (prepared.passThrough && isObject(value) && !exchange.refusalFails) {
     const { usage, model } = exchange.upstreamDialect.usageOf(value);
     if (usage) {
       meter.told(usage, model);
@@ -36,6 +36,7 @@ export async function answerJson(
   }
   const answer = streamed ? collectStream(exchange, bytes, meter) : decode(exchange, value, meter);
   meter.response(answer);
+  if (exchange.refusalFails && declined(answer)) throw meter.refused();
   meter.finish();
   if (prepared.passThrough && !streamed) {
     return { status: response.status, headers: {}, body: new JsonBody({ bytes, value }) };
@@ -43,6 +44,9 @@ export async function answerJson(
   restoreAnswer(answer, prepared.tools);
   return written(exchange, answer);
 }
+
+/** Nothing but refusals. */
+export const declined = ({ choices }: ChatResponse) => choices.every(({ finishReason }) => finishReason === "refusal");
 
 export function parse(bytes: Buffer, meter: Meter): unknown {
   try {

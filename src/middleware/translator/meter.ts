@@ -75,9 +75,16 @@ export class Meter {
     return named;
   }
 
-  #end(end: { ok: boolean; error?: GatewayError; aborted?: boolean }): void {
+  /** The answer is complete, and it is a refusal that somebody else may answer. @returns the error */
+  refused(): GatewayError {
+    const error = this.#exchange.upstreamError("content_refused", "The model declined to answer", { ladder: "next" });
+    this.#end({ ok: false, error, complete: true });
+    return error;
+  }
+
+  #end(end: { ok: boolean; error?: GatewayError; aborted?: boolean; complete?: boolean }): void {
     const exchange = this.#exchange;
-    const usage = this.#counted(end.ok);
+    const usage = this.#counted(end.complete ?? end.ok);
     exchange.finish({
       ok: end.ok,
       status: end.error?.status ?? this.#status,

@@ -8,7 +8,7 @@ import { readAll } from "../../core/read-all.ts";
 import type { Reply, StreamSink, StreamSource } from "../../core/reply.ts";
 import { sseReader } from "../../dialects/sse.ts";
 import type { Prepared } from "./index.ts";
-import { decode, parse } from "./json.ts";
+import { declined, decode, parse } from "./json.ts";
 import { written } from "./local.ts";
 import { Meter } from "./meter.ts";
 import { restoreAnswer, restoreEvents } from "./restore.ts";
@@ -82,6 +82,8 @@ class Pump implements StreamSource {
     let frames: Frame[] = [];
     let failed: GatewayError | undefined;
     let complete = false;
+    /** It ended with a refusal and has said nothing. */
+    let declines = false;
 
     const take = (events: readonly StreamEvent[]) => {
       for (const event of events) {
@@ -91,7 +93,9 @@ class Pump implements StreamSource {
           return;
         }
         this.#meter.event(event);
-        if (!this.#decided && isContent(event)) this.#decided = true;
+        if (event.type === "finish" && event.reason === "refusal" && !this.#decided)
+          declines = this.#exchange.refusalFails;
+        if (!this.#decided && !declines && isContent(event)) this.#decided = true;
         if (this.#encoder) for (const restored of restore(event)) frames.push(...this.#encoder.encode(restored));
       }
     };
@@ -123,6 +127,7 @@ class Pump implements StreamSource {
     const end = () => {
       if (this.#done) return;
       if (!failed) take(decoder.end());
+      if (declines) failed ??= this.#meter.refused();
       if (failed) return this.#fail(failed);
       if (this.#encoder) frames.push(...this.#encoder.end());
       flush();
@@ -261,6 +266,7 @@ async function streamOfJson(exchange: Exchange, prepared: Prepared, response: Up
   const answer = decode(exchange, parse(bytes, meter), meter);
   restoreAnswer(answer, prepared.tools);
   meter.response(answer);
+  if (exchange.refusalFails && declined(answer)) throw meter.refused();
   meter.content();
   meter.finish();
   return written(exchange, answer);

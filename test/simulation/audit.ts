@@ -42,11 +42,6 @@ interface Bucket {
   held: number;
   /** Units that passed what was held for them: they alone may pass the cap. */
   overrun: number;
-  /**
-   * Rolling limits: held by calls that arrived after a later bucket had been charged already. A store counts up to the
-   * bucket that is charged, so they may pass the cap of the windows that reach beyond it.
-   */
-  straggling: number;
 }
 
 const keyOf = ({ counter, bucket }: { counter: string; bucket: number }) => `${counter}@${bucket}`;
@@ -64,21 +59,20 @@ export class Books {
     const key = keyOf(ref);
     let bucket = this.buckets.get(key);
     if (!bucket) {
-      bucket = { counter: ref.counter, bucket: ref.bucket, used: 0, held: 0, overrun: 0, straggling: 0 };
+      bucket = { counter: ref.counter, bucket: ref.bucket, used: 0, held: 0, overrun: 0 };
       this.buckets.set(key, bucket);
     }
     this.dirty.add(key);
     return bucket;
   }
 
-  sums({ counter, from, bucket, step }: CounterRef): Pick<Bucket, "used" | "held" | "overrun" | "straggling"> {
-    const sum = { used: 0, held: 0, overrun: 0, straggling: 0 };
+  sums({ counter, from, bucket, step }: CounterRef): Pick<Bucket, "used" | "held" | "overrun"> {
+    const sum = { used: 0, held: 0, overrun: 0 };
     for (let start = from; start <= bucket; start += step || 1) {
       const found = this.buckets.get(`${counter}@${start}`);
       sum.used += found?.used ?? 0;
       sum.held += found?.held ?? 0;
       sum.overrun += found?.overrun ?? 0;
-      sum.straggling += found?.straggling ?? 0;
       if (step === 0) break;
     }
     return sum;
@@ -111,7 +105,8 @@ export class Books {
     const short: string[] = [];
     for (const hold of request.holds) {
       if (hold.limit === null) continue;
-      const { used, held } = this.sums(hold);
+      // Later buckets too, whose windows have this one in them.
+      const { used, held } = this.sums({ ...hold, bucket: 2 * hold.bucket - hold.from });
       const room = hold.limit - used - held - hold.fixed;
       const most = room < 0 ? -1 : hold.perUnit === 0 ? request.want : Math.floor(room / hold.perUnit);
       if (most < request.min) short.push(hold.counter);
@@ -130,7 +125,6 @@ export class Books {
       amounts.set(keyOf(hold), amount);
       const bucket = this.bucket(hold);
       bucket.held += amount;
-      if (hold.step > 0 && this.#isLater(hold)) bucket.straggling += amount;
     }
     const { fingerprint, onExpire, ttlMs } = request;
     const row = { state: "held", fingerprint, granted: result.granted, onExpire, owner, amounts } as const;
@@ -197,10 +191,6 @@ export class Books {
 
   notHeld(id: string): void {
     insist(this.rows.get(id)?.state !== "held", () => `[11] ${id} could not be renewed, though it was held`);
-  }
-
-  #isLater({ counter, bucket }: Hold): boolean {
-    return [...this.buckets.values()].some((one) => one.counter === counter && one.bucket > bucket);
   }
 
   #post(owner: string, key: string, amount: number): void {

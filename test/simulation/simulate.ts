@@ -180,9 +180,7 @@ class Simulation {
     if (counter !== "rolling") {
       const over = bucket.overrun;
       insist(used + held <= limit + over, () => `[1, 2] ${key}: ${used} used and ${held} held pass ${limit} + ${over}`);
-    } else if (this.#accidents.clockSteps === 0) {
-      this.#checkRolling(start, limit);
-    }
+    } else this.#checkRolling(start, limit);
   }
 
   #limitOf(counter: string): number | undefined {
@@ -193,8 +191,7 @@ class Simulation {
     const span = ROLL_STEPS * ROLL_STEP_MS;
     for (let bucket = start; bucket <= start + span; bucket += ROLL_STEP_MS) {
       const window = { counter: "rolling", from: bucket - span, bucket, step: ROLL_STEP_MS };
-      const { used, held, overrun, straggling } = this.books.sums(window);
-      const over = overrun + straggling;
+      const { used, held, overrun: over } = this.books.sums(window);
       insist(
         used + held <= limit + over,
         () => `[15] rolling@${bucket}: ${used} used and ${held} held pass ${limit} + ${over}`,

@@ -95,8 +95,11 @@ export type ReasoningSupport =
 export interface Capabilities {
   /** `false`: not accepted; `true`: accepted; a range: accepted and clamped; for `serviceTier` the accepted values. */
   parameters?: Partial<Record<ParameterName, boolean | NumberRange | readonly string[]>>;
-  /** `without-thinking`: temperature, top_p and top_k only while the model does not think. Default `always`. */
-  sampling?: "always" | "without-thinking";
+  /**
+   * `without-thinking`: temperature, top_p, top_k and logprobs only while the model does not think; `when-off`: only
+   * where thinking is turned off aloud. Default `always`.
+   */
+  sampling?: "always" | "without-thinking" | "when-off";
   /** What happens to parameters that no row names. Default `true` (accepted). */
   otherParameters?: boolean;
   reasoning?: ReasoningSupport;
@@ -113,8 +116,14 @@ export interface Capabilities {
   forcedToolChoice?: boolean | "not-with-thinking";
   tools?: boolean;
   outputFormats?: readonly ("json" | "json-schema")[];
-  /** Whether an output format may stand beside function tools. @default true */
+  /** Whether an output format may stand beside tools. @default true */
   outputFormatWithTools?: boolean;
+  /** JSON without a schema is refused unless the word is said. @default false */
+  jsonByName?: boolean;
+  /** Whether tools that the provider runs may stand beside the caller's. @default true */
+  hostedWithFunctions?: boolean;
+  /** Whether the model's turn may end with thinking. @default true */
+  thinkingLast?: boolean;
   /** What schemas of outputs and tools may hold; absent: anything. */
   schemas?: SchemaRules;
   /** Tools that take free text. @default false */
@@ -124,6 +133,12 @@ export interface Capabilities {
    * out as it came, any other is dropped.
    */
   webSearch?: boolean | WebSearchSupport;
+  /** Messages may say who speaks. @default false */
+  messageNames?: boolean;
+  /** What a document may say beside its content. @default all of it */
+  documentNotes?: readonly ("title" | "filename" | "context")[];
+  /** Longer ids of users and conversations are refused: a digest stands for them. */
+  maxIdLength?: number;
   /** Ids that do not match become `length` characters of base62, the same for the same id. */
   toolCallId?: { pattern: RegExp; length: number };
   toolName?: { pattern: RegExp; maxLength: number };
@@ -138,8 +153,8 @@ export interface Capabilities {
   userAfterTool?: "native" | "bridge";
   /** Prompt-cache marks are understood. */
   cacheMarks?: boolean;
-  /** A trailing assistant message that the model continues. */
-  prefill?: boolean;
+  /** A trailing assistant message that the model continues; `trimmed`: without white space at its end. */
+  prefill?: boolean | "trimmed";
   maxStopSequences?: number;
   /** Most output tokens. */
   maxOutputTokens?: number;

@@ -88,6 +88,8 @@ const capabilities: readonly CapabilityRow[] = [
   },
   {
     match: /^claude-(opus|sonnet)-4-6/,
+    parameters: { temperature: { min: 0, max: 1 }, topP: true, topK: true },
+    sampling: "without-thinking",
     reasoning: { levels: ["low", "medium", "high", "max"], off: "none", auto: true },
     forcedToolChoice: true,
     source: ["A-DOC", "FX-P"],
@@ -99,8 +101,14 @@ const capabilities: readonly CapabilityRow[] = [
     sampling: "without-thinking",
     reasoning: { budget: { min: 1024, max: 32_768 }, off: "none" },
     forcedToolChoice: "not-with-thinking",
-    prefill: true,
+    // 400 "final assistant content cannot end with trailing whitespace".
+    prefill: "trimmed",
     maxOutputTokens: 64_000,
+    source: ["A-DOC", "CAT-A"],
+  },
+  {
+    match: /^claude-opus-4-5/,
+    reasoning: { levels: ["low", "medium", "high"], budget: { min: 1024, max: 32_768 }, off: "none" },
     source: ["A-DOC", "CAT-A"],
   },
   {

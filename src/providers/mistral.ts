@@ -27,6 +27,7 @@ const capabilities: readonly CapabilityRow[] = [
     replayThinking: "none",
     images: true,
     documents: true,
+    documentNotes: ["title", "filename"],
     toolCallId: { pattern: /^[a-zA-Z0-9]{9}$/, length: 9 },
     systemMessages: "start",
     userAfterTool: "bridge",

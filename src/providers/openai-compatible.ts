@@ -28,6 +28,7 @@ export const openaiCompatible = defineProvider({
       // Chat templates of local models often refuse a system message that is not the first.
       systemMessages: "start",
       documents: false,
+      messageNames: true,
       fileIds: false,
       source: ["LL", "OL", "VLLM-R"],
     },

@@ -26,8 +26,13 @@ const schemas: SchemaRules = {
   explicitShapes: true,
 };
 
-/** Without reasoning the sampling parameters are accepted, with it they are not. */
 const NO_SAMPLING = { temperature: false, topP: false, logprobs: false } as const;
+
+/** Some think when nothing is said, so it has to be said that they should not [CAT-O, FX-P]. */
+const SAMPLING_WHEN_OFF = {
+  parameters: { temperature: { min: 0, max: 2 }, topP: true, logprobs: true },
+  sampling: "when-off",
+} as const;
 
 const capabilities: readonly CapabilityRow[] = [
   {
@@ -40,6 +45,9 @@ const capabilities: readonly CapabilityRow[] = [
     maxStopSequences: 4,
     reasoning: false,
     replayThinking: "none",
+    jsonByName: true,
+    messageNames: true,
+    documentNotes: ["title", "filename"],
     documents: true,
     documentURLs: false,
     schemas,
@@ -57,15 +65,21 @@ const capabilities: readonly CapabilityRow[] = [
       presencePenalty: false,
       frequencyPenalty: false,
       logitBias: false,
+      serviceTier: ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"],
     },
     minOutputTokens: 16,
     toolCallId: { pattern: /^[a-zA-Z0-9_-]{1,64}$/, length: 40 },
     replayThinking: "own",
+    // 400 "reasoning was provided without its required following item". [FX-P]
+    thinkingLast: false,
+    maxIdLength: 64,
+    messageNames: false,
     documentURLs: true,
     audio: false,
     source: ["O-SDK"],
   },
-  { match: /^/, dialect: "openai-chat", webSearch: false, source: ["O-SDK"] },
+  { match: /^/, dialect: "openai-chat", webSearch: false, audio: false, source: ["O-SDK", "FX-P"] },
+  { match: /audio/, dialect: "openai-chat", audio: true, source: ["O-SDK"] },
   // The only models that search in Chat, always, and take no domains.
   { match: /search/, dialect: "openai-chat", webSearch: { takes: ["userLocation"] }, source: ["O-SDK"] },
   {
@@ -85,10 +99,21 @@ const capabilities: readonly CapabilityRow[] = [
     reasoning: { levels: ["minimal", "low", "medium", "high"], off: "never" },
     source: ["CAT-O"],
   },
-  { match: /^gpt-5\.1/, reasoning: { levels: ["low", "medium", "high"], off: "none" }, source: ["CAT-O"] },
-  { match: /^gpt-5\.[2-5]/, reasoning: { levels: ["low", "medium", "high", "xhigh"], off: "none" }, source: ["CAT-O"] },
+  {
+    match: /^gpt-5\.1/,
+    ...SAMPLING_WHEN_OFF,
+    reasoning: { levels: ["low", "medium", "high"], off: "none" },
+    source: ["CAT-O"],
+  },
+  {
+    match: /^gpt-5\.[2-5]/,
+    ...SAMPLING_WHEN_OFF,
+    reasoning: { levels: ["low", "medium", "high", "xhigh"], off: "none" },
+    source: ["CAT-O"],
+  },
   {
     match: /^(gpt-5\.6|gpt-6-(sol|luna)|gpt-6\.1-terra)/,
+    ...SAMPLING_WHEN_OFF,
     reasoning: { levels: ["low", "medium", "high", "xhigh", "max"], off: "none" },
     source: ["CAT-O"],
   },
@@ -112,14 +137,16 @@ const chat = openaiChatWith({
 /** Takes function tools together with reasoning in Responses only [CAT-O]. */
 const TOOLS_IN_RESPONSES = /^gpt-5\.6/;
 
+/** Not served by Chat Completions at all [CAT-O]. */
+const RESPONSES_ONLY = /codex|^gpt-5-pro/;
+
 /**
  * Callers of either dialect get their own. For others Responses carries more of models that think: their reasoning
  * comes back in a tool loop (wire.md §9.6). It has no stop sequences, though.
  */
 function chooseDialect(caller: Dialect, model: string, request: () => ChatRequest): Dialect {
-  if (caller.id === openaiResponses.id) return openaiResponses;
-  if (caller.id !== chat.id)
-    return REASONING_MODEL.test(model) && request().stop === undefined ? openaiResponses : chat;
+  if (caller.id === openaiResponses.id || RESPONSES_ONLY.test(model)) return openaiResponses;
+  if (caller.id !== chat.id && REASONING_MODEL.test(model) && request().stop === undefined) return openaiResponses;
   if (!TOOLS_IN_RESPONSES.test(model)) return chat;
   const { tools, reasoning } = request();
   return tools.length > 0 && reasoning && reasoning.mode !== "off" ? openaiResponses : chat;

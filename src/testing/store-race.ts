@@ -126,8 +126,11 @@ async function watch(
 ): Promise<Pick<RaceFigures, "most" | "accidents" | "seconds">> {
   await Promise.all(racers.map((racer) => racer.ready));
   const started = performance.now();
-  for (const racer of racers) racer.child.stdin!.write("go\n");
   const victim = kill ? racers[0]! : undefined;
+  victim?.go();
+  // What it must not give back it takes before the others come.
+  while (victim?.isRunning() && !victim.says("keeps")) await sleep(5);
+  for (const racer of racers) if (racer !== victim) racer.go();
   let [most, accidents, accidentsLeft, nextAccident] = [0, 0, ACCIDENTS, 0];
   while (racers.some((racer) => racer.isRunning())) {
     const { used, held } = await read(store, task);
@@ -136,7 +139,7 @@ async function watch(
     for (const racer of racers) racer.assertWell();
     // Slices are posted late: there, what is held tells how far the race has come.
     const progress = leased ? used + held : used;
-    if (victim && progress > task.cap / 4 && victim.says("keeps") && victim.sum("settled") > 0) victim.kill();
+    if (progress > task.cap / 4) victim?.kill();
     if (accident && used > task.cap / 10 && accidentsLeft > 0 && performance.now() > nextAccident) {
       accidents += await accident();
       accidentsLeft--;
@@ -200,6 +203,7 @@ interface Racer {
   readonly child: ChildProcess;
   readonly ended: Promise<unknown>;
   readonly ready: Promise<unknown>;
+  go(): void;
   isRunning(): boolean;
   isKilled(): boolean;
   kill(): void;
@@ -234,6 +238,7 @@ function start(task: RaceTask, execArgv: readonly string[] = []): Racer {
     child,
     ended,
     ready: Promise.race([once(report, "data"), ended]),
+    go: () => child.stdin!.write("go\n"),
     isRunning: () => child.exitCode === null && child.signalCode === null,
     isKilled: () => isKilled,
     kill() {

@@ -77,11 +77,10 @@ const custom = fc.record({
   custom: fc.constant(true as const),
 });
 const thinking = fc.record({ type: fc.constant("thinking" as const), text: fc.string(), signature: own });
-const refusal = fc.record({ type: fc.constant("refusal" as const), text: word });
 
 /** A turn of the model, which ends with something that its reasoning led to, and the results of its calls. */
 const turn = fc
-  .tuple(fc.array(fc.oneof(thinking, text, refusal, call, custom, fc.constant(search)), { maxLength: 4 }), text)
+  .tuple(fc.array(fc.oneof(thinking, text, call, custom, fc.constant(search)), { maxLength: 4 }), text)
   .map(([parts, last]) => [...parts, last] as Part[])
   .filter((parts) => {
     const ids = parts.flatMap((part) => (part.type === "tool-call" ? part.id : []));

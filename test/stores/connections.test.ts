@@ -21,7 +21,7 @@ const KINDS = [
   ["plain", false],
   ["leased", true],
 ] as const;
-const options = { timeout: 60_000 };
+const options = { timeout: 120_000 };
 
 describe.skipIf(whyRedis)(`when connections to Redis break again and again${whyRedis}`, () => {
   const client = new Redis(REDIS_URL, { lazyConnect: true });

@@ -13,7 +13,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 let files = 0;
 const newFile = () => join(folder, `${++files}.db`);
-const options = { timeout: 60_000 };
+const options = { timeout: 120_000 };
 
 describe("a race of processes", () => {
   test("tells what came out", options, async () => {

@@ -12,9 +12,9 @@ export function fitMessages(state: FitState): void {
   request.system = request.system.filter((part) => belongs(part, state));
   dropCacheMarks(state);
   let messages = request.messages.map((message) => fitContent(message, state));
+  messages = withoutEmpty(messages);
+  messages = withoutEmpty(answerCalls(messages, state));
   if ((capabilities.systemMessages ?? "anywhere") !== "anywhere") messages = foldSystem(messages, state);
-  messages = messages.filter(saysSomething);
-  messages = answerCalls(messages, state);
   if (capabilities.userAfterTool === "bridge") messages = bridge(messages, state);
   messages = fitEnds(messages, state);
   if (capabilities.toolCallId) messages = shortIds(messages, capabilities.toolCallId);
@@ -51,11 +51,22 @@ function fitContent(message: Message, state: FitState): Message {
       });
     } else content.push(...fitPart(part, state));
   }
+  if (message.role === "assistant" && state.capabilities.thinkingLast === false) {
+    while (content.at(-1)?.type === "thinking") {
+      content.pop();
+      ignoreOnce(state, "messages.thinking");
+    }
+  }
   const foreign = message.extensions && message.extensions.dialect !== state.dialect;
   if (foreign) for (const field of Object.keys(message.extensions!.value)) ignoreOnce(state, `messages.${field}`);
-  return foreign
-    ? { role: message.role, content, ...(message.name !== undefined && { name: message.name }) }
-    : { ...message, content };
+  const named = message.name !== undefined && state.capabilities.messageNames !== true;
+  if (named) ignoreOnce(state, "messages.name");
+  const { extensions, name, ...fitted } = { ...message, content };
+  return {
+    ...fitted,
+    ...(extensions && !foreign && { extensions }),
+    ...(name !== undefined && !named && { name }),
+  };
 }
 
 function fitPart(part: Part, state: FitState): Part[] {
@@ -65,6 +76,13 @@ function fitPart(part: Part, state: FitState): Part[] {
       if (isForeignFile(part.source, state)) return omit("image", "the file is in another provider's store", state);
       return capabilities.images === false ? omit("image", "model has no vision", state) : [part];
     case "document": {
+      for (const note of ["title", "filename", "context"] as const) {
+        // The name of a text goes into its words.
+        const inWords = part.source.kind === "text" && note !== "context" && capabilities.documents !== true;
+        const notes = capabilities.documentNotes;
+        const taken = inWords || !notes || (part.source.kind === "base64" && notes.includes(note));
+        if (part[note] !== undefined && !taken) ignoreOnce(state, `messages.document.${note}`);
+      }
       if (part.source.kind === "text" && capabilities.documents !== true) {
         const title = part.title === undefined ? "" : ` title="${part.title.replaceAll('"', "'")}"`;
         changes.push({ field: "messages.document", kind: "moved", to: "text" });
@@ -150,7 +168,20 @@ function fitEnds(messages: Message[], { request, capabilities, changes }: FitSta
     changes.push({ field: "messages.prefill", kind: "adjusted", to: "request to continue", reason: "no prefill" });
     messages = [...messages, said("Continue.")];
   }
+  const last = messages.at(-1);
+  if (prefill === "trimmed" && last?.role === "assistant") messages = [...messages.slice(0, -1), trimmed(last)];
   return messages;
+}
+
+function trimmed(message: Message): Message {
+  const content = [...message.content];
+  for (let last = content.pop(); last !== undefined; last = content.pop()) {
+    const text = last.type === "text" ? last.text.trimEnd() : undefined;
+    if (text === "") continue;
+    content.push(last.type === "text" ? { ...last, text: text! } : last);
+    break;
+  }
+  return { ...message, content };
 }
 
 /**
@@ -211,13 +242,18 @@ function answerCalls(messages: Message[], { changes }: FitState): Message[] {
   return out;
 }
 
-/** An assistant's turn of nothing but empty text is refused by most targets, and says nothing to the others. */
-function saysSomething({ role, content }: Message): boolean {
-  if (role !== "assistant") return content.length > 0;
+/** Of a conversation of nothing else the user's last turn stays: there would be none. */
+function withoutEmpty(messages: Message[]): Message[] {
+  const said = messages.filter(saysSomething);
+  return said.length > 0 ? said : messages.filter(({ role }) => role === "user").slice(-1);
+}
+
+/** A turn of nothing but white space is refused by some targets, left out by others, and says nothing to any. */
+function saysSomething({ content }: Message): boolean {
   return content.some((part) => {
     if (part.type === "thinking")
       return part.text !== "" || part.redacted !== undefined || Boolean(part.signature?.data);
-    return (part.type !== "text" && part.type !== "refusal") || part.text !== "";
+    return (part.type !== "text" && part.type !== "refusal") || part.text.trim() !== "";
   });
 }
 

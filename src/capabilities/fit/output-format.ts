@@ -8,6 +8,8 @@ type SchemaFormat = Extract<OutputFormat, { type: "json-schema" }>;
 /** Every provider's rule for the names of output schemas [O-SDK, M-SPEC]. */
 const NAME = /^[a-zA-Z0-9_-]{1,64}$/;
 
+const JSON_OBJECT = "Answer with one valid JSON object and nothing else.";
+
 /** The form of the answer as the target takes it, or else as an instruction in words. */
 export function fitOutputFormat(state: FitState): void {
   const { request, capabilities } = state;
@@ -18,6 +20,10 @@ export function fitOutputFormat(state: FitState): void {
     instruct(format, state, "not together with tools");
   else if (format.type === "json") {
     if (!accepted.includes("json")) instruct(format, state);
+    else if (capabilities.jsonByName && !/json/i.test(JSON.stringify([request.system, request.messages]))) {
+      request.system = [...request.system, { type: "text", text: JSON_OBJECT }];
+      state.changes.push({ field: "response_format", kind: "added", to: "instruction", reason: "JSON is to be named" });
+    }
   } else if (!accepted.includes("json-schema")) instruct(format, state);
   else fitSchemaFormat(legalName(format, state), state);
 }
@@ -27,6 +33,7 @@ function fitSchemaFormat(format: SchemaFormat, state: FitState): void {
   const rules = capabilities.schemas;
   if (!rules || !holds(rules, "output", format.strict === true)) {
     const { schema, changes } = plainSchema(format.schema, rules);
+    if (rules?.objectRoot && schema.type !== "object") return instruct(format, state, "its root is no plain object");
     request.outputFormat = { ...format, schema };
     return tellSchema(state, "response_format", changes);
   }
@@ -36,7 +43,8 @@ function fitSchemaFormat(format: SchemaFormat, state: FitState): void {
     request.outputFormat = { ...format, schema };
     return tellSchema(state, "response_format", changes);
   }
-  if (rules.of !== "strict") return instruct(format, state, refused);
+  const isPlain = !rules.objectRoot || format.schema.type === "object";
+  if (rules.of !== "strict" || !isPlain) return instruct(format, state, refused);
   state.changes.push({ field: "response_format.strict", kind: "adjusted", from: true, to: false, reason: refused });
   request.outputFormat = { ...format, strict: false, schema: plainSchema(format.schema, rules).schema };
 }
@@ -53,7 +61,7 @@ function legalName(format: SchemaFormat, { changes }: FitState): SchemaFormat {
 function instruct(format: OutputFormat, { request, changes }: FitState, reason?: string): void {
   const text =
     format.type === "json"
-      ? "Answer with one valid JSON object and nothing else."
+      ? JSON_OBJECT
       : `Answer with JSON that is valid under this JSON Schema, and with nothing else:\n${JSON.stringify(format.schema)}`;
   request.system = [...request.system, { type: "text", text }];
   delete request.outputFormat;

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { NumberRange, ParameterName } from "../../core/provider.ts";
 import type { Change, ChatRequest } from "../../core/request.ts";
 import type { FitState } from "./index.ts";
@@ -36,6 +37,7 @@ export function fitParameters(state: FitState): void {
       clamp(request, name as "temperature", value, rule as NumberRange, changes);
     }
   }
+  fitIds(state);
   if (request.logprobs === undefined) delete request.topLogprobs;
   fitStop(state);
   fitExtensions(state);
@@ -52,11 +54,13 @@ function refuseMany(state: FitState, most = Number.POSITIVE_INFINITY): void {
 
 /** After reasoning is decided: some models take sampling parameters only while they do not think. */
 export function fitSampling({ request, capabilities, changes }: FitState): void {
-  const thinks = request.reasoning !== undefined && request.reasoning.mode !== "off";
-  if (capabilities.sampling !== "without-thinking" || !thinks) return;
-  for (const name of ["temperature", "topP", "topK"] as const) {
+  const { sampling = "always" } = capabilities;
+  const mode = request.reasoning?.mode ?? (sampling === "when-off" ? "default" : "off");
+  if (sampling === "always" || mode === "off") return;
+  for (const name of ["temperature", "topP", "topK", "logprobs"] as const) {
     if (request[name] !== undefined) drop(request, name, changes);
   }
+  if (request.logprobs === undefined) delete request.topLogprobs;
 }
 
 function drop(request: ChatRequest, name: ParameterName, changes: Change[]): void {
@@ -83,6 +87,16 @@ function clamp(request: ChatRequest, name: "temperature", value: number, range: 
   if (fitted === value) return;
   request[name] = fitted;
   changes.push({ field: PARAMETERS[name].field, kind: "adjusted", from: value, to: fitted });
+}
+
+/** A digest names the same thing. */
+function fitIds({ request, capabilities, changes }: FitState): void {
+  for (const name of ["userId", "sessionId"] as const) {
+    const id = request[name];
+    if (id === undefined || id.length <= (capabilities.maxIdLength ?? Number.POSITIVE_INFINITY)) continue;
+    request[name] = createHash("sha256").update(id).digest("hex");
+    changes.push({ field: PARAMETERS[name].field, kind: "moved", to: "digest" });
+  }
 }
 
 function fitStop({ request, capabilities, changes }: FitState): void {

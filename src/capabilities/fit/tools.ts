@@ -22,6 +22,7 @@ export function fitTools(state: FitState): FittedTools {
   const asked = request.tools;
   const keepsCustom = capabilities.customTools === true;
   request.tools = asked.flatMap((tool, index) => fitTool(tool, index, state));
+  if (capabilities.hostedWithFunctions === false) dropHosted(state);
   if (request.tools.length === 0 && asked.length > 0 && asked.every(({ type }) => type === "web-search"))
     tellOfNoSearch(state);
   if (!keepsCustom) request.messages = request.messages.map(asFunctionCalls);
@@ -52,6 +53,18 @@ function fitTool(tool: Tool, index: number, state: FitState): Tool[] {
       changes.push({ field: "tools", kind: "dropped", from: tool.kind, reason: "the target has no such tool" });
       return [];
   }
+}
+
+/** The caller's own tools are what it waits for: they stay where both cannot be had. */
+function dropHosted({ request, changes }: FitState): void {
+  const own = request.tools.filter(({ type }) => type === "function" || type === "custom");
+  if (own.length === 0) return;
+  for (const tool of request.tools) {
+    if (own.includes(tool)) continue;
+    const from = tool.type === "opaque" ? tool.kind : tool.name.slice(0, 64);
+    changes.push({ field: "tools", kind: "dropped", from, reason: "not together with functions" });
+  }
+  request.tools = own;
 }
 
 function fitFunction(tool: FunctionTool, state: FitState): FunctionTool {

@@ -175,9 +175,8 @@ function encodeTurn(content: Part[], signed: boolean): JsonObject[] {
     }
   }
   flush();
-  const calls = parts.filter(({ functionCall }) => functionCall);
-  const [first] = calls;
-  if (signed && first && !calls.some((call) => call.thoughtSignature)) first.thoughtSignature = NO_SIGNATURE;
+  const first = parts.find(({ functionCall }) => functionCall);
+  if (signed && first) first.thoughtSignature ??= NO_SIGNATURE;
   return parts;
 }
 

@@ -28,9 +28,16 @@ export function readSigned(text: string, data: string, kind: SignedOn): Thinking
 export function pushSigned(into: Part[], data: string, kind: SignedOn): void {
   const signed = readSigned("", data, kind);
   const last = into.at(-1);
-  if (last?.type === "thinking" && !last.signature && last.redacted === undefined && signed.redacted === undefined) {
-    into[into.length - 1] = signed.text === "" ? { ...signed, text: last.text } : signed;
-  } else into.push(signed);
+  const same = signed.text === "" || (last?.type === "thinking" && signed.text === last.text);
+  if (
+    same &&
+    last?.type === "thinking" &&
+    !last.signature &&
+    last.redacted === undefined &&
+    signed.redacted === undefined
+  )
+    into[into.length - 1] = { ...signed, text: last.text };
+  else into.push(signed);
 }
 
 /**

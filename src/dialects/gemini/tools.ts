@@ -75,7 +75,7 @@ function encodeFunction({ name, description, parameters, extensions }: FunctionT
 /** Leaves in `kept` what the choice cannot say: several allowed names, `VALIDATED`, settings of retrieval. */
 export function decodeToolConfig(config: JsonObject, kept: JsonObject): ToolChoice | undefined {
   const calling = maybeMessage(config, "functionCallingConfig", "toolConfig");
-  const more = others(config, new Set(["functionCallingConfig"]));
+  const more = others(config, new Set(["functionCallingConfig", "includeServerSideToolInvocations"]));
   const path = "toolConfig.functionCallingConfig";
   let choice: ToolChoice | undefined;
   if (calling) {
@@ -117,7 +117,13 @@ export function encodeToolConfig({ toolChoice, tools }: ChatRequest, kept: unkno
     calling.mode = toolChoice.type === "auto" ? (calling.mode ?? "AUTO") : MODES[toolChoice.type];
     if (toolChoice.type === "tool") calling.allowedFunctionNames = [toolChoice.name];
   }
-  const told = !isEmpty(calling) && tools.some(({ type }) => type === "function");
-  const config = told ? { ...more, functionCallingConfig: calling } : more;
+  const functions = tools.some(({ type }) => type === "function");
+  const hosted = tools.some((tool) => encodeHosted(tool));
+  const config = {
+    ...more,
+    // Both kinds together are refused without it [G-PROTO ToolConfig].
+    ...(functions && hosted && { includeServerSideToolInvocations: true }),
+    ...(functions && !isEmpty(calling) && { functionCallingConfig: calling }),
+  };
   return isEmpty(config) ? undefined : config;
 }

@@ -156,7 +156,8 @@ export function encodePart(part: Part, style: ResolvedStyle): JsonObject[] {
 }
 
 function encodeThinkingChunk(part: ThinkingPart, style: ResolvedStyle): JsonObject[] {
-  const own = part.signature?.origin === style.originType ? part.signature?.data : undefined;
+  const origin = part.signature?.origin;
+  const own = origin === ID || origin === style.originType ? part.signature?.data : undefined;
   if (part.text === "" && !own) return [];
   const thinking = [{ type: "text", text: part.text }];
   return [{ type: "thinking", thinking, ...(own && { signature: own }), closed: true }];

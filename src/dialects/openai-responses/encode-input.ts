@@ -78,7 +78,8 @@ function encodeAssistant(message: Message): JsonObject[] {
       if (isSaid(part))
         items.push({ role: "assistant", content: part.text, ...(typeof said === "string" && { phase: said }) });
     } else if (part.type === "refusal" && part.text !== "") {
-      items.push({ type: "message", role: "assistant", content: [{ type: "refusal", refusal: part.text }] });
+      // As a string too: a part of type `refusal` stands in a stored message only [O-SPEC OutputMessage].
+      items.push({ role: "assistant", content: part.text });
     } else if (part.type === "tool-call") {
       const { id, name } = part;
       items.push({

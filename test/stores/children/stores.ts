@@ -25,6 +25,7 @@ export function raceOn(where: Where): StoreRaceOptions {
     options: where,
     processes: Number(processes),
     inFlight: Number(inFlight),
+    patienceMs: 60_000,
     leased: where.isLeased,
     // Each request waits for the commits of the others: larger ones, so that fewer of them fit.
     ...(where.engine === "postgres" && { largest: 1500 }),
@@ -52,11 +53,14 @@ const OPEN: Record<Where["engine"], (name: string, racer: number) => BudgetStore
     return closing(redisStore({ client }, { prefix: name }), () => client.destroy());
   },
 
-  postgres(name, racer) {
+  async postgres(name, racer) {
     const application_name = connectionOf(name, racer);
     const pool = new pg.Pool({ connectionString: POSTGRES_URL, application_name, max: 8 });
     pool.on("error", () => {});
-    return closing(postgresStore({ pool }, { schema: name, migrate: true }), () => pool.end());
+    const store = postgresStore({ pool }, { schema: name });
+    // Who watches comes first.
+    if (racer === 0) await store.migrate();
+    return closing(store, () => pool.end());
   },
 };
 

@@ -547,6 +547,27 @@ describe("a store that cannot be reached", () => {
     expect(answer).toBe("budget_unavailable");
   });
 
+  test("and carries out at last what it was asked too long ago: nothing stays held", async () => {
+    const store = memoryStore({ now: () => NOON });
+    let reserved = 0;
+    const late: BudgetStore = {
+      ...store,
+      async reserve(request) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        reserved++;
+        return store.reserve(request);
+      },
+    };
+    const { gateway } = start([{ name: "cap", tokens: 10_000, per: "day" }], {
+      to: ["openai/gpt-4.1"],
+      store: late,
+      storeTimeoutMs: 20,
+    });
+    expect(await outcome(say(gateway))).toBe("budget_unavailable");
+    await until(() => reserved === 1, "the late reservation");
+    await until(async () => (await gateway.usage())[0]!.held === 0, "its hold given back");
+  });
+
   test("and comes back: what could not be settled is settled then, once", async () => {
     const store = memoryStore({ now: () => NOON });
     let away = false;

@@ -73,6 +73,30 @@ describe.skipIf(why)(`with PostgreSQL${why}`, () => {
       expect((await stores[0]!.usage([cap]))[0]!.held).toBe(800);
     });
 
+    test("is left alone by who found none, and comes to make it when others are at work on it", async () => {
+      const schema = newSchema();
+      const client = await pool.connect();
+      const late = {
+        async query(text: string, values?: unknown[]) {
+          if (text.includes("CREATE")) {
+            await postgresStore({ pool }, { schema }).migrate();
+            await client.query("BEGIN");
+            const atWork = { query: (text: string, values?: unknown[]) => client.query(text, values) };
+            await postgresStore({ pool: atWork }, { schema }).reserve(request("r"));
+          }
+          return pool.query(text, values);
+        },
+      };
+      try {
+        const migrated = postgresStore({ pool: late }, { schema }).migrate();
+        const waits = new Promise((resolve) => setTimeout(resolve, 5_000, "waits for their locks"));
+        expect(await Promise.race([migrated, waits])).toBeUndefined();
+      } finally {
+        await client.query("COMMIT");
+        client.release();
+      }
+    });
+
     test("of a newer Turnpike is refused", async () => {
       const schema = newSchema();
       await postgresStore({ pool }, { schema }).migrate();

@@ -44,11 +44,15 @@ export class Ledger {
 
   /** @throws StoreUnavailable; what an unanswered call may have taken is given back */
   async reserve(request: Omit<ReserveRequest, "ttlMs">): Promise<ReserveResult> {
+    let answer: MaybePromise<ReserveResult> | undefined;
     try {
-      return await this.inTime(this.store.reserve({ ...request, ttlMs: this.#options.ttlMs }));
+      answer = this.store.reserve({ ...request, ttlMs: this.#options.ttlMs });
+      return await this.inTime(answer);
     } catch (error) {
       if ((error as { code?: string }).code === "invalid_units") throw error;
       this.release(request.id);
+      // A call that still waits for its connection may come after this release: give back what it takes then.
+      if (answer instanceof Promise) void answer.then(() => this.release(request.id)).catch(() => {});
       throw new StoreUnavailable("the budget store cannot be reached", { cause: error });
     }
   }

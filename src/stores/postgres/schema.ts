@@ -14,6 +14,9 @@ import { ENDED_KEPT_MS } from "../../budget/arithmetic.ts";
 
 export const SCHEMA_VERSION = 1;
 
+/** What a migration fails with that another process has done meanwhile: its statements would wait for all live calls. */
+export const MIGRATED = "turnpike schema is up to date";
+
 const MAX_UNITS = Number.MAX_SAFE_INTEGER;
 const ANCHOR = "(-9223372036854775808)";
 
@@ -34,6 +37,8 @@ CREATE TABLE IF NOT EXISTS ${s}.version(one boolean PRIMARY KEY DEFAULT true CHE
 DO $do$ BEGIN
   IF (SELECT version FROM ${s}.version) > ${SCHEMA_VERSION} THEN
     RAISE EXCEPTION 'turnpike newer schema %', (SELECT version FROM ${s}.version);
+  ELSIF (SELECT version FROM ${s}.version) = ${SCHEMA_VERSION} THEN
+    RAISE EXCEPTION '${MIGRATED}';
   END IF;
 END $do$;
 

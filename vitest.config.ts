@@ -18,5 +18,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     testTimeout: 20_000,
     pool: "forks",
+    // Much of the time is spent waiting for sockets, timers and child processes.
+    maxWorkers: 2,
   },
 });

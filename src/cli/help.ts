@@ -22,7 +22,8 @@ Options
       --insecure      listen on such an address without \`auth\` all the same
       --log FILE      with run: where the gateway's log goes (default turnpike.log in the
                       system's folder for temporary files)
-      --db FILE       with keys: the file that holds them (default TURNPIKE_DB or turnpike.db)
+      --db FILE       with keys: the file that holds them (default TURNPIKE_DB or turnpike.db),
+                      or postgres://HOST/DATABASE
       --user U, --team T, --tag X, --name TEXT
                       with keys create: whose the key is; --tag may be repeated
       --models GLOB   with keys create: models it may ask for; may be repeated (default all)

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { sqliteKeys } from "../keys/sqlite.ts";
+import { openKeyTable } from "../keys/open.ts";
 import { type KeyRecord, type KeyTable, KeyTableError } from "../keys/table.ts";
 import { sqliteStore } from "../stores/sqlite.ts";
 import { CliError, messageOf } from "./errors.ts";
@@ -23,13 +23,14 @@ const UNITS_MS = { h: 3_600_000, d: 86_400_000, w: 7 * 86_400_000 } as const;
  * @throws CliError
  */
 export async function keys([action, ...rest]: readonly string[], options: KeysOptions): Promise<void> {
-  const file = resolve(options.db || process.env.TURNPIKE_DB || "turnpike.db");
-  if (action !== "create" && !existsSync(file)) throw new CliError(`there is no file ${file}; name it with --db`);
-  const table = open(file);
+  const where = placeOf(options.db || process.env.TURNPIKE_DB || "turnpike.db");
+  if (action !== "create" && where.file && !existsSync(where.file))
+    throw new CliError(`there is no file ${where.file}; name it with --db`);
+  const table = await open(where);
   try {
-    if (action === "create") await create(table, file, options);
-    else if (action === "list") await list(table, file, options);
-    else for (const id of rest) await revoke(table, file, id);
+    if (action === "create") await create(table, where, options);
+    else if (action === "list") await list(table, where, options);
+    else for (const id of rest) await revoke(table, where, id);
   } catch (error) {
     if (error instanceof KeyTableError) throw new CliError(error.message, 1, { cause: error });
     throw error;
@@ -38,17 +39,32 @@ export async function keys([action, ...rest]: readonly string[], options: KeysOp
   }
 }
 
-function open(file: string): KeyTable {
+interface Place {
+  /** As in a configuration. */
+  address: string;
+  /** For people: without a password. */
+  name: string;
+  file?: string;
+}
+
+/** `--db` is a file or a PostgreSQL address. */
+function placeOf(db: string): Place {
+  if (/^postgres(ql)?:\/\//.test(db)) return { address: db, name: db.replace(/\/\/[^@/]*@/, "//") };
+  const file = resolve(db.replace(/^sqlite:/, ""));
+  return { address: `sqlite:${file}`, name: file, file };
+}
+
+async function open({ address, file }: Place): Promise<KeyTable> {
   try {
     // Budgets may come to live in the same file, and their store takes no file in which others were first.
-    if (!existsSync(file)) void sqliteStore(file).close();
-    return sqliteKeys(file);
+    if (file && !existsSync(file)) void sqliteStore(file).close();
+    return await openKeyTable(address);
   } catch (error) {
     throw new CliError(messageOf(error), 1, { cause: error });
   }
 }
 
-async function create(table: KeyTable, file: string, options: KeysOptions): Promise<void> {
+async function create(table: KeyTable, { name: place, file }: Place, options: KeysOptions): Promise<void> {
   const { name, user, team, tag: tags, models, expires } = options;
   const expiresAt = expires === undefined ? undefined : expiryOf(expires, Date.now());
   const { id, key } = await table.create({ name, user, team, tags, models, expiresAt }).catch((error: unknown) => {
@@ -58,8 +74,8 @@ async function create(table: KeyTable, file: string, options: KeysOptions): Prom
   process.stdout.write(`${key}\n`);
   const until = expiresAt === undefined ? "" : `, until ${new Date(expiresAt).toISOString()}`;
   process.stderr.write(
-    `Key ${id}${until}. This is the only time it is shown: only its hash is kept, in ${file}\n` +
-      `The gateway takes it with "auth": { "table": "sqlite:${file}" } in its configuration.\n`,
+    `Key ${id}${until}. This is the only time it is shown: only its hash is kept, in ${place}\n` +
+      `The gateway takes it with "auth": { "table": "${file ? `sqlite:${file}` : "postgres://…"}" } in its configuration.\n`,
   );
 }
 
@@ -78,14 +94,14 @@ export function expiryOf(text: string, now: number): number {
   return time;
 }
 
-async function list(table: KeyTable, file: string, { json }: KeysOptions): Promise<void> {
+async function list(table: KeyTable, { name: place }: Place, { json }: KeysOptions): Promise<void> {
   const records = await table.list();
   if (json) {
     process.stdout.write(`${JSON.stringify(records, null, 2)}\n`);
     return;
   }
   if (records.length === 0) {
-    process.stdout.write(`No keys in ${file}\n`);
+    process.stdout.write(`No keys in ${place}\n`);
     return;
   }
   const now = Date.now();
@@ -110,8 +126,8 @@ async function list(table: KeyTable, file: string, { json }: KeysOptions): Promi
   process.stdout.write(`${lines.join("\n")}\n`);
 }
 
-async function revoke(table: KeyTable, file: string, id: string): Promise<void> {
-  if (!(await table.revoke(id))) throw new CliError(`there is no key ${plain(id)} in ${file}`);
+async function revoke(table: KeyTable, { name: place }: Place, id: string): Promise<void> {
+  if (!(await table.revoke(id))) throw new CliError(`there is no key ${plain(id)} in ${place}`);
   process.stdout.write(`Key ${id} is revoked; running gateways stop taking it within their \`cacheMs\` (5 s)\n`);
 }
 

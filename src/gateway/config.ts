@@ -4,7 +4,7 @@ import type { BudgetStore } from "../core/budget-store.ts";
 import type { CacheStore } from "../core/cache-store.ts";
 import type { Middleware } from "../core/middleware.ts";
 import type { Provider } from "../core/provider.ts";
-import type { KeyTable } from "../keys/table.ts";
+import { openKeyTable } from "../keys/open.ts";
 import { auth, authFileOptions } from "../middleware/auth/index.ts";
 import { budget, budgetFileOptions } from "../middleware/budget/index.ts";
 import { cache, cacheFileOptions } from "../middleware/cache/index.ts";
@@ -128,7 +128,7 @@ export async function optionsFromConfig(config: Config, given: { store?: BudgetS
   if (config.logger) use.push(logger(config.logger));
   if (config.auth) {
     const { table: address, ...options } = config.auth;
-    const table = address === undefined ? undefined : await openKeys(address);
+    const table = address === undefined ? undefined : await openKeyTable(address);
     use.push(at("auth", () => auth({ ...options, ...(table && { table }) })));
   }
   if (config.cache) {
@@ -196,11 +196,6 @@ async function openCache(address: string): Promise<CacheStore | undefined> {
 
 async function lease(store: BudgetStore, processes: number): Promise<BudgetStore> {
   return (await import("../stores/leased.ts")).leased(store, { processes: Math.max(2, processes) });
-}
-
-/** The file is made on first use. */
-async function openKeys(address: string): Promise<KeyTable> {
-  return (await import("../keys/sqlite.ts")).sqliteKeys(address.slice("sqlite:".length));
 }
 
 /** Replaces `${NAME}` in every string; `$${` stands for `${` itself. */

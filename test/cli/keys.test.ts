@@ -1,7 +1,9 @@
+import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { describe, expect, it } from "vitest";
+import pg from "pg";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { hashKey, isKey } from "../../src/keys/key.ts";
 import { folder, hello, post, turnpike } from "./support.ts";
 
@@ -165,5 +167,46 @@ describe("turnpike keys", () => {
     const { code, stdout } = await run(cwd, ["check"]);
     expect([code, existsSync(join(cwd, "turnpike.db"))]).toEqual([0, false]);
     expect(stdout).toContain("Callers need a key");
+  });
+});
+
+const ADMIN = process.env.TURNPIKE_TEST_POSTGRES ?? "postgres://postgres@127.0.0.1:5432/test";
+const admin = new pg.Client({ connectionString: ADMIN, connectionTimeoutMillis: 1_000 });
+const away = await admin.connect().then(
+  () => undefined,
+  (error: Error) => error.message,
+);
+
+// In CI a database that is away is a failure.
+describe.skipIf(away && process.env.CI !== "true")("turnpike keys in PostgreSQL", () => {
+  const database = `tp_cli_${randomBytes(5).toString("hex")}`;
+  const address = Object.assign(new URL(ADMIN), { pathname: `/${database}` }).href;
+  beforeAll(async () => {
+    await admin.query(`CREATE DATABASE ${database}`);
+  });
+  afterEach(async () => {
+    await admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", [database]);
+  });
+  afterAll(async () => {
+    await admin.query(`DROP DATABASE ${database}`);
+    await admin.end();
+  });
+
+  it("makes, lists and revokes keys that a gateway takes, and never tells the password", async () => {
+    const cwd = folder({ "turnpike.config.json": { ...config, auth: { table: address } } });
+    const gateway = turnpike([], { cwd });
+    const url = await gateway.url();
+    const made = await run(cwd, ["keys", "create", "--db", address, "--user", "alice"]);
+    expect(made).toMatchObject({ code: 0 });
+    const headers = { authorization: `Bearer ${made.stdout.trim()}` };
+    expect((await post(`${url}/v1/messages`, hello, headers)).status).toBe(200);
+    const [record] = JSON.parse((await run(cwd, ["keys", "list", "--db", address, "--json"])).stdout);
+    expect(record).toMatchObject({ user: "alice" });
+    expect((await run(cwd, ["keys", "revoke", record.id, "--db", address])).code).toBe(0);
+    expect((await run(cwd, ["keys", "list", "--db", address])).stdout).toContain("revoked");
+    const secret = address.replace("//", "//someone:hunter2@").replace(/@[^@]*@/, "@");
+    const failed = await run(cwd, ["keys", "revoke", "nobody", "--db", secret]);
+    expect(failed.code).toBe(1);
+    expect(failed.stderr).not.toContain("hunter2");
   });
 });

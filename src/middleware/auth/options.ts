@@ -1,6 +1,7 @@
 import type { KeyObject } from "node:crypto";
 import { z } from "zod";
 import type { Identity } from "../../core/exchange.ts";
+import { KEY_ADDRESS } from "../../keys/open.ts";
 import type { KeyTable } from "../../keys/table.ts";
 
 const keyOptions = z
@@ -109,9 +110,9 @@ export const authFileOptions = z
     ...shared,
     table: z
       .string()
-      .regex(/^sqlite:./, 'expected "sqlite:FILE"')
+      .regex(KEY_ADDRESS, 'expected "sqlite:FILE" or "postgres://HOST/DATABASE"')
       .optional()
-      .describe('Where `turnpike keys` keeps its keys: "sqlite:FILE".'),
+      .describe('Where `turnpike keys` keeps its keys: "sqlite:FILE" or "postgres://HOST/DATABASE".'),
     jwt: jwtFileOptions.refine(oneKey, ONE_KEY).refine(fits, FITS).optional(),
   })
   .refine(({ keys, table, jwt }) => keys.length > 0 || table !== undefined || jwt !== undefined, {

@@ -336,3 +336,18 @@ describe("lists of models", () => {
     expect(() => gemini.encodeModels([], true)).toThrow(expect.objectContaining({ code: "model_not_found" }));
   });
 });
+
+describe("what a caller says of tools that the API runs", () => {
+  const written = (tools: object[]) => {
+    const body = { contents: [{ role: "user", parts: [{ text: "go" }] }], tools };
+    const toolConfig = { includeServerSideToolInvocations: true };
+    return gemini.encodeRequest(gemini.decodeRequest({ ...body, toolConfig }, { model: "m" }), "m").toolConfig;
+  };
+
+  it("is kept, with functions beside them and without", () => {
+    expect(written([{ googleSearch: {} }])).toEqual({ includeServerSideToolInvocations: true });
+    expect(written([{ googleSearch: {} }, { functionDeclarations: [{ name: "f" }] }])).toEqual({
+      includeServerSideToolInvocations: true,
+    });
+  });
+});

@@ -51,12 +51,13 @@ export function decodeRequest(given: unknown, { model, stream = false }: PathFac
   const body = requestBody(given);
   const kept = others(body, FIELDS);
   const toolConfig = maybeMessage(body, "toolConfig", "");
+  const tools = decodeTools(maybe(body, "tools", "", list) ?? []);
   const request: ChatRequest = present({
     model: modelName(model ?? need(body, "model", "", filled)),
     system: decodeSystem(maybeMessage(body, "systemInstruction", "")),
     messages: decodeContents(need(body, "contents", "", list)),
-    tools: decodeTools(maybe(body, "tools", "", list) ?? []),
-    toolChoice: toolConfig && decodeToolConfig(toolConfig, kept),
+    tools,
+    toolChoice: toolConfig && decodeToolConfig(toolConfig, tools, kept),
     ...decodeConfig(maybeMessage(body, "generationConfig", "") ?? {}, kept),
     serviceTier: maybe(body, "serviceTier", "", string),
     stream,

@@ -73,9 +73,10 @@ function encodeFunction({ name, description, parameters, extensions }: FunctionT
 }
 
 /** Leaves in `kept` what the choice cannot say: several allowed names, `VALIDATED`, settings of retrieval. */
-export function decodeToolConfig(config: JsonObject, kept: JsonObject): ToolChoice | undefined {
+export function decodeToolConfig(config: JsonObject, tools: readonly Tool[], kept: JsonObject): ToolChoice | undefined {
   const calling = maybeMessage(config, "functionCallingConfig", "toolConfig");
-  const more = others(config, new Set(["functionCallingConfig", "includeServerSideToolInvocations"]));
+  const own = ["functionCallingConfig", ...(areMixed(tools) ? ["includeServerSideToolInvocations"] : [])];
+  const more = others(config, new Set(own));
   const path = "toolConfig.functionCallingConfig";
   let choice: ToolChoice | undefined;
   if (calling) {
@@ -107,6 +108,11 @@ function choiceOf(mode: string, names: string[]): ToolChoice | undefined {
   }
 }
 
+/** Functions and tools that the API runs itself. */
+function areMixed(tools: readonly Tool[]): boolean {
+  return tools.some(({ type }) => type === "function") && tools.some((tool) => encodeHosted(tool));
+}
+
 const MODES = { auto: "AUTO", none: "NONE", required: "ANY", tool: "ANY" } as const;
 
 /** How functions are called may be told where there are functions only. */
@@ -118,11 +124,10 @@ export function encodeToolConfig({ toolChoice, tools }: ChatRequest, kept: unkno
     if (toolChoice.type === "tool") calling.allowedFunctionNames = [toolChoice.name];
   }
   const functions = tools.some(({ type }) => type === "function");
-  const hosted = tools.some((tool) => encodeHosted(tool));
   const config = {
     ...more,
     // Both kinds together are refused without it [G-PROTO ToolConfig].
-    ...(functions && hosted && { includeServerSideToolInvocations: true }),
+    ...(areMixed(tools) && { includeServerSideToolInvocations: true }),
     ...(functions && !isEmpty(calling) && { functionCallingConfig: calling }),
   };
   return isEmpty(config) ? undefined : config;

@@ -85,7 +85,8 @@ export function refusal(
     );
   }
   const words = [
-    `Budget "${limit.name}" is spent for ${targetName(target)}:`,
+    // An answer from a cache has no target.
+    `Budget "${limit.name}" is spent${provider ? ` for ${targetName(target)}` : ""}:`,
     `${figure(unit, state.used)} of ${figure(unit, hold.limit ?? 0)} ${WORDS[unit]} used,`,
     ...(state.held > 0 ? [`${figure(unit, state.held)} held by running requests,`] : []),
     `${figure(unit, state.needed)} needed.`,

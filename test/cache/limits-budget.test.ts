@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { ask, EMBED, type House, openHouse, said, startUpstreams, type Upstreams } from "./support.ts";
+import { ask, EMBED, type House, openHouse, post, said, startUpstreams, type Upstreams } from "./support.ts";
 
 let upstreams: Upstreams;
 let house: House | undefined;
@@ -25,6 +25,9 @@ test("a hit counts on limits in requests that name no target, and on no other", 
   expect(Object.fromEntries(used)).toMatchObject({ "all|requests": 3, "openai|requests": 1 });
   const refused = await said(house, ask("Count."));
   expect([refused.status, refused.headers.get("x-should-retry")]).toEqual([402, "false"]);
+  // There was no target to be named.
+  const { error } = (await (await post(house, ask("Count."))).json()) as { error: { message: string } };
+  expect(error.message).toMatch(/^Budget "all" is spent: 3 of 3 requests used/);
   expect((await house.gateway.usage()).every(({ held }) => held === 0)).toBe(true);
 });
 

@@ -343,7 +343,7 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
   }
   const error = dialect.decodeError(response.status, body);
   const hint = retryAfter(response.headers, exchange.services.now());
-  // Who is never passed through may speak the dialect and still have an error envelope of its own (Mistral has).
+  // Who is never passed through may speak the dialect and still have an error envelope of its own.
   const same = provider.passThrough && dialect.id === exchange.dialect.id && error.code !== "upstream_auth";
   return new GatewayError(
     error.code,

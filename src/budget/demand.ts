@@ -1,7 +1,7 @@
 import type { Hold } from "../core/budget-store.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Identity } from "../core/exchange.ts";
-import { type Target, targetName } from "../core/provider.ts";
+import type { Target } from "../core/provider.ts";
 import { priceOf } from "../prices/index.ts";
 import { type CompiledLimit, costOf, type Prospect, type Unit } from "./limits.ts";
 
@@ -42,7 +42,7 @@ export function demandsOf(
         if (limit.unknownPrice === "allow") continue;
         throw new GatewayError(
           "budget_exceeded",
-          `Limit "${limit.name}" is in US dollars and the price of ${targetName(target)} is unknown. Set \`price\` on the provider`,
+          `Limit "${limit.name}" is in US dollars and the price of ${target.name} is unknown. Set \`price\` on the provider`,
           {
             provider: target.providerName,
             ladder: limit.onExceeded === "deny" ? "stop" : "next",

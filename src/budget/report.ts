@@ -1,6 +1,6 @@
 import type { CounterState, ReserveResult } from "../core/budget-store.ts";
 import { GatewayError } from "../core/errors.ts";
-import { type Target, targetName } from "../core/provider.ts";
+import type { Target } from "../core/provider.ts";
 import { NANO } from "../prices/index.ts";
 import type { Demand } from "./demand.ts";
 import type { CompiledLimit, Unit } from "./limits.ts";
@@ -86,7 +86,7 @@ export function refusal(
   }
   const words = [
     // An answer from a cache has no target.
-    `Budget "${limit.name}" is spent${provider ? ` for ${targetName(target)}` : ""}:`,
+    `Budget "${limit.name}" is spent${provider ? ` for ${target.name}` : ""}:`,
     `${figure(unit, state.used)} of ${figure(unit, hold.limit ?? 0)} ${WORDS[unit]} used,`,
     ...(state.held > 0 ? [`${figure(unit, state.held)} held by running requests,`] : []),
     `${figure(unit, state.needed)} needed.`,

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { findProvider } from "@pydantic/genai-prices";
 import { anyGlob } from "../core/glob.ts";
-import { type Target, targetName } from "../core/provider.ts";
+import { newTarget, type Target } from "../core/provider.ts";
 import type { Usage } from "../core/usage.ts";
 import type { Config } from "../gateway/config.ts";
 import type { Gateway } from "../gateway/create-gateway.ts";
@@ -57,7 +57,7 @@ function targetsOf({ options, config }: Loaded, gateway: Gateway): Target[] {
   const wild = (config?.router.rules ?? []).flatMap(({ to }) => namesOf(to).filter((name) => name.endsWith("/*")));
   const targets = [...new Set(wild)].map((name) => {
     const providerName = name.slice(0, -2);
-    return { providerName, provider: gateway.providers.get(providerName)!, model: "*" };
+    return newTarget(providerName, gateway.providers.get(providerName)!, "*");
   });
   return [...ruleTargets(options.use), ...targets];
 }
@@ -109,7 +109,7 @@ function dollarLimit({ name, unknownPrice, match = {} }: NonNullable<Config["bud
 }
 
 function problemOf({ target }: Line, limits: readonly DollarLimit[]): { text: string; fatal: boolean } {
-  const name = targetName(target);
+  const name = target.name;
   const covering = limits.filter((limit) => limit.covers(target));
   const names = (which: DollarLimit["unknownPrice"]) =>
     covering.filter(({ unknownPrice }) => unknownPrice === which).map((limit) => `"${limit.name}"`);
@@ -133,7 +133,7 @@ function problemOf({ target }: Line, limits: readonly DollarLimit[]): { text: st
 const isStale = ({ target, source }: Line) => source === "price data" && MOVING.test(target.model);
 
 const staleText = ({ target }: Line) =>
-  `Warning: ${targetName(target)} is a name that its provider moves to newer models; the price data may be behind. ` +
+  `Warning: ${target.name} is a name that its provider moves to newer models; the price data may be behind. ` +
   "Name the model itself, or configure its price.";
 
 function table(lines: readonly Line[]): string[] {
@@ -142,7 +142,7 @@ function table(lines: readonly Line[]): string[] {
   const rows = [
     ["TARGET", "INPUT", "OUTPUT", "FROM"],
     ...lines.map(({ target, price, source }) => [
-      targetName(target),
+      target.name,
       price ? dollars(price.input) : "?",
       price ? dollars(price.output) : "?",
       source,

@@ -1,7 +1,7 @@
 /** Routes, limits and warnings in words, for `check` and for what `turnpike` prints when it starts. */
 import { resolve } from "node:path";
 import type { Middleware } from "../core/middleware.ts";
-import { type Provider, type Target, targetName } from "../core/provider.ts";
+import type { Provider, Target } from "../core/provider.ts";
 import type { Config } from "../gateway/config.ts";
 import { namesOf } from "../middleware/router/index.ts";
 
@@ -57,7 +57,7 @@ export function targetText(to: string, providers: Providers): string {
 /** Where the rules can send to, as far as they name a model. Only of middleware that a gateway has set up. */
 export function ruleTargets(use: readonly Middleware[] = []): Target[] {
   const targets = use.flatMap((middleware) => middleware.targets?.() ?? []);
-  return [...new Map(targets.map((target) => [targetName(target), target])).values()];
+  return [...new Map(targets.map((target) => [target.name, target])).values()];
 }
 
 /** Targets that no longer exist, with who answers instead. */
@@ -66,7 +66,7 @@ export function retiredLines(targets: readonly Target[]): string[] {
     const { retired, successor } = target.provider.capabilities(target.model);
     if (!retired && !successor) return [];
     const when = retired ? ` on ${retired}` : "";
-    return `Warning: ${targetName(target)} was retired${when}; ${successor ? `${successor} answers instead` : "it has no successor"}`;
+    return `Warning: ${target.name} was retired${when}; ${successor ? `${successor} answers instead` : "it has no successor"}`;
   });
 }
 

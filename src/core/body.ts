@@ -1,4 +1,4 @@
-import type { Dialect, Operation, PathFacts } from "./dialect.ts";
+import type { Bounds, Dialect, Operation, PathFacts } from "./dialect.ts";
 import { GatewayError } from "./errors.ts";
 import { type Members, scanObject } from "./json-scan.ts";
 import type { ChatRequest } from "./request.ts";
@@ -13,6 +13,9 @@ export class RequestBody {
   #json: JsonObject | undefined;
   #members: Members | undefined;
   #canonical: ChatRequest | undefined;
+  /** Members that were asked for, parsed. */
+  #parsed: Map<string, unknown> | undefined;
+  #bounds: Bounds | undefined;
   readonly path: PathFacts;
   /** Estimate of the input, made once for whoever asks first. */
   estimatedTokens: number | undefined;
@@ -60,11 +63,22 @@ export class RequestBody {
     if (this.#json) return Object.hasOwn(this.#json, name) ? this.#json[name] : undefined;
     const place = this.members.get(name);
     if (!place) return undefined;
+    this.#parsed ??= new Map();
+    let value = this.#parsed.get(name);
+    if (value !== undefined) return value;
     try {
-      return JSON.parse(this.bytes.toString("utf8", place.start, place.end));
+      value = JSON.parse(this.bytes.toString("utf8", place.start, place.end));
     } catch {
       throw new GatewayError("invalid_request", `\`${name}\` is not valid JSON`, { param: name });
     }
+    this.#parsed.set(name, value);
+    return value;
+  }
+
+  /** How the request bounds its output; read once. @throws GatewayError `invalid_request` */
+  bounds(dialect: Dialect): Bounds {
+    this.#bounds ??= dialect.bounds.read(this);
+    return this.#bounds;
   }
 
   get model(): string {

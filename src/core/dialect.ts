@@ -30,6 +30,14 @@ export interface MemberReader {
   member(name: string): unknown;
 }
 
+/** How much output a request asks for. */
+export interface Bounds {
+  /** Tokens per answer. */
+  maxTokens?: number | undefined;
+  /** Number of answers. */
+  choices: number;
+}
+
 /** What a codec may know of the exchange when it writes for the caller. No codec has a clock or randomness of its own. */
 export interface CallerContext {
   /** The model as the caller asked for it: answers carry this name. */
@@ -106,7 +114,7 @@ export interface Dialect {
   /** Where a request bounds its output. */
   readonly bounds: {
     /** Output tokens asked for per answer, and how many answers. @throws GatewayError `invalid_request` */
-    read(body: MemberReader): { maxTokens?: number | undefined; choices: number };
+    read(body: MemberReader): Bounds;
     /** For a pass-through: top-level members (JSON text by name) that bound the output at `tokens`. */
     write(body: MemberReader, tokens: number): Record<string, string>;
   };

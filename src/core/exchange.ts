@@ -1,5 +1,5 @@
 import type { RequestBody } from "./body.ts";
-import type { Dialect, Operation } from "./dialect.ts";
+import type { Bounds, Dialect, Operation } from "./dialect.ts";
 import { GatewayError, type GatewayErrorOptions } from "./errors.ts";
 import type { Target } from "./provider.ts";
 import type { Reply } from "./reply.ts";
@@ -176,6 +176,11 @@ export class Exchange {
     }
   }
 
+  /** How the request bounds its output. @throws GatewayError `invalid_request` */
+  get bounds(): Bounds {
+    return this.body.bounds(this.dialect);
+  }
+
   /** The request in canonical form; decoded once, never changed. @throws GatewayError `invalid_request` */
   get request(): ChatRequest {
     return this.body.canonical(this.dialect, this.operation);
@@ -299,7 +304,7 @@ export class Exchange {
     const target = attempt.target!;
     this.#tell({
       number: attempt.attempt,
-      target: `${target.providerName}/${target.model}`,
+      target: target.name,
       provider: target.providerName,
       model: target.model,
       jurisdiction: target.provider.jurisdiction,

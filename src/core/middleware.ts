@@ -70,6 +70,8 @@ export interface Explanation {
 /** What `createGateway` shows to a middleware when it is built. */
 export interface GatewayPlan {
   readonly providers: ReadonlyMap<string, Provider>;
+  /** A target of one of the providers: the same object each time, as long as it is in use. */
+  readonly target: (providerName: string, model: string) => Target;
   readonly now: () => number;
   /** Targets that are named by the router's rules; complete once every middleware is set up. */
   readonly targets: () => readonly Target[];

@@ -280,8 +280,10 @@ export interface Target {
   readonly provider: Provider;
   /** The upstream's name of the model. */
   readonly model: string;
+  /** `provider/model` */
+  readonly name: string;
 }
 
-export function targetName(target: Target): string {
-  return `${target.providerName}/${target.model}`;
+export function newTarget(providerName: string, provider: Provider, model: string): Target {
+  return { providerName, provider, model, name: `${providerName}/${model}` };
 }

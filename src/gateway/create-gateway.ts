@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { estimateInput } from "../budget/estimate.ts";
 import type { BudgetUsage } from "../budget/report.ts";
@@ -6,7 +7,7 @@ import type { Dialect, ModelInfo, Operation } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
 import { Exchange, type GatewayServices, type Identity } from "../core/exchange.ts";
 import { compose, type Explanation, type Foresight, type GatewayPlan, type Middleware } from "../core/middleware.ts";
-import type { Capabilities, Lesson, Provider } from "../core/provider.ts";
+import { type Capabilities, type Lesson, newTarget, type Provider, type Target } from "../core/provider.ts";
 import { JsonBody, type Reply } from "../core/reply.ts";
 import { isObject, type JsonObject } from "../core/util.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
@@ -142,6 +143,9 @@ export interface Gateway {
   readonly inFlight: number;
 }
 
+/** Models are named by callers, so their number has a bound. */
+const MAX_TARGETS = 1_000;
+
 /** Dialects in which callers may speak. */
 const DIALECTS: readonly Dialect[] = [openaiChat, anthropicMessages, openaiResponses, gemini];
 
@@ -165,6 +169,16 @@ export function createGateway(given: GatewayOptions): Gateway {
   if (providers.size === 0) throw new TypeError("createGateway: `providers` is empty; give at least one");
   const stack = options.use ?? [router(), translator()];
   checkOrder(stack);
+  const known = new LRUCache<string, Target>({ max: MAX_TARGETS });
+  const target: GatewayPlan["target"] = (providerName, model) => {
+    const name = `${providerName}/${model}`;
+    let found = known.get(name);
+    if (!found) {
+      found = newTarget(providerName, providers.get(providerName)!, model);
+      known.set(name, found);
+    }
+    return found;
+  };
   const targets = () => stack.flatMap((middleware) => middleware.targets?.() ?? []);
   const clientModels = DIALECTS.flatMap((dialect) => dialect.clientModels ?? []);
   const counting = stack.filter((middleware) => middleware.onCacheHit);
@@ -184,6 +198,7 @@ export function createGateway(given: GatewayOptions): Gateway {
   const limitNames = () => stack.flatMap((middleware) => middleware.limitNames ?? []);
   const plan: GatewayPlan = {
     providers,
+    target,
     now,
     clientModels,
     targets,
@@ -314,7 +329,7 @@ export function createGateway(given: GatewayOptions): Gateway {
       const provider = providers.get(providerName);
       if (!provider) throw new TypeError(`gateway.capabilities: "${name}" is not a known provider/model`);
       const spoken = dialect ?? provider.dialect.id;
-      const learned = stack.flatMap((each) => each.learned?.({ providerName, provider, model }, spoken) ?? []);
+      const learned = stack.flatMap((each) => each.learned?.(target(providerName, model), spoken) ?? []);
       return { ...provider.capabilities(model, spoken), provider: provider.type, model, dialect: spoken, learned };
     },
     async fetch(request) {

@@ -3,7 +3,6 @@ import { formatChanges } from "../core/changes.ts";
 import type { Dialect } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
 import type { Exchange } from "../core/exchange.ts";
-import { targetName } from "../core/provider.ts";
 import { JsonBody, type StreamBody } from "../core/reply.ts";
 import type { Gateway } from "../gateway/create-gateway.ts";
 import { newId } from "../gateway/ids.ts";
@@ -73,7 +72,7 @@ function answerHeaders(exchange: Exchange): Record<string, string> {
   const tried = Math.max(attempts.length, winner?.attempt ?? 0);
   if (tried > 0) headers["x-turnpike-attempts"] = String(tried);
   if (winner?.target) {
-    headers["x-turnpike-target"] = headerText(targetName(winner.target));
+    headers["x-turnpike-target"] = headerText(winner.target.name);
     const { region } = winner.target.provider;
     if (region) headers["x-turnpike-region"] = headerText(region);
     if (winner.changes.length > 0) headers["x-turnpike-changes"] = formatChanges(winner.changes);

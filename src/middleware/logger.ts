@@ -87,7 +87,7 @@ function requestFields(exchange: Exchange, outcome: Outcome) {
     ...(identity.user && { user: clean(identity.user) }),
     ...(identity.team && { team: clean(identity.team) }),
     ...(cached && cached !== "bypass" && { cache: cached }),
-    ...(served && { target: clean(`${served.providerName}/${served.model}`) }),
+    ...(served && { target: clean(served.name) }),
     ...(exchange.route && { route: routeFields(exchange.route) }),
     attempts: exchange.attempts.length,
     ...outcomeFields(outcome),

@@ -10,7 +10,7 @@ import {
   type Next,
   type Route,
 } from "../core/middleware.ts";
-import { type Target, targetName } from "../core/provider.ts";
+import type { Target } from "../core/provider.ts";
 import type { Reply } from "../core/reply.ts";
 
 const places = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
@@ -117,7 +117,7 @@ function compile({ jurisdiction, region }: z.output<typeof policyOptions>, scope
 
 const described = (target: Target) => {
   const { jurisdiction, region } = target.provider;
-  return `${targetName(target)} (jurisdiction ${jurisdiction ?? "not declared"}, region ${region ?? "not declared"})`;
+  return `${target.name} (jurisdiction ${jurisdiction ?? "not declared"}, region ${region ?? "not declared"})`;
 };
 
 /** Every rule must have a target that meets all policies of those whom it is for. */
@@ -130,7 +130,7 @@ function prove(policies: readonly Policy[], plan: GatewayPlan): void {
       `residency: no target of router.${route.name} can meet ${names}: ${route.targets.map(described).join("; ")}`,
     );
   }
-  const providers = [...plan.providers].map(([providerName, provider]) => ({ providerName, provider, model: "*" }));
+  const providers = [...plan.providers.keys()].map((name) => plan.target(name, "*"));
   for (const policy of policies) {
     if (providers.some((target) => policy.met(target))) continue;
     throw new TypeError(`residency: no provider can meet "${policy.name}": ${providers.map(described).join("; ")}`);

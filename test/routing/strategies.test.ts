@@ -10,7 +10,7 @@ import { ask, prompt, upstream, world } from "./world.ts";
 function simulated(names: readonly string[]) {
   const traffic = new Traffic();
   const members = names.map((name, place) => {
-    const target = { providerName: name, model: "m" } as unknown as Target;
+    const target = { providerName: name, model: "m", name: `${name}/m` } as unknown as Target;
     return { place, target, weight: 1 };
   });
   const exchange = { operation: "chat", body: { stream: true } } as unknown as Exchange;

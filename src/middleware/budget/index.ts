@@ -15,7 +15,7 @@ import {
   type Middleware,
   type Next,
 } from "../../core/middleware.ts";
-import { type Target, targetName } from "../../core/provider.ts";
+import type { Target } from "../../core/provider.ts";
 import type { Reply } from "../../core/reply.ts";
 import type { Usage } from "../../core/usage.ts";
 import { priceOf } from "../../prices/index.ts";
@@ -145,7 +145,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     const breakdown = reader.breakdownHolds(demands, target);
     const request = {
       id: `${exchange.id}:${exchange.attempt}`,
-      fingerprint: `${targetName(target)}/${want}`,
+      fingerprint: `${target.name}/${want}`,
       holds: [...demands.map(({ hold }) => hold), ...breakdown.filter((hold) => hold !== undefined)],
       want,
       min,
@@ -264,15 +264,15 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   function estimate(exchange: Exchange, target: Target): number {
     if (typeof options.estimate === "function") return checkedCount(options.estimate(exchange));
     if (options.estimate === "bound") return boundInput(exchange);
-    return Math.ceil(exchange.services.estimateInput(exchange) * 1.2 * (bias.get(targetName(target)) ?? 1));
+    return Math.ceil(exchange.services.estimateInput(exchange) * 1.2 * (bias.get(target.name) ?? 1));
   }
 
   /** Learns where a model's tokenizer makes more of our text than we guess: up at once, down slowly. */
   function learn(target: Target, estimated: number, usage: Usage): void {
     if (usage.estimated || estimated <= 0 || options.estimate !== "typical") return;
-    const before = bias.get(targetName(target)) ?? 1;
+    const before = bias.get(target.name) ?? 1;
     const ratio = Math.min(16, (usage.inputTokens / estimated) * before);
-    bias.set(targetName(target), Math.max(1, ratio > before ? ratio : before * 0.95 + ratio * 0.05));
+    bias.set(target.name, Math.max(1, ratio > before ? ratio : before * 0.95 + ratio * 0.05));
   }
 
   function remember(states: readonly CounterState[]): void {
@@ -311,7 +311,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 const NO_CREDITS = () => 0;
 
 /** Where an answer comes from that no target gave. Limits that name no target do not look at it. */
-const NOBODY = { providerName: "", model: "" } as Target;
+const NOBODY = { providerName: "", model: "", name: "" } as Target;
 
 function namesNoTarget({ match, by }: CompiledLimit): boolean {
   const named = [by ?? []].flat();

@@ -9,7 +9,7 @@ const SHARE_FLOOR = 8_192;
 /** Output tokens the caller asked for, per choice, and how many choices. @throws GatewayError `invalid_request` */
 export function outputOf(exchange: Exchange, target: Target, fallback: number): { asked: number; choices: number } {
   if (exchange.operation === "embeddings") return { asked: 0, choices: 1 };
-  const { maxTokens, choices } = exchange.dialect.bounds.read(exchange.body);
+  const { maxTokens, choices } = exchange.bounds;
   const { defaultMaxTokens, maxOutputTokens } = target.provider.capabilities(target.model);
   const asked = Math.min(maxTokens ?? defaultMaxTokens ?? fallback, maxOutputTokens ?? Number.MAX_SAFE_INTEGER);
   return { asked, choices };

@@ -7,7 +7,7 @@ import { lifetimeWindow } from "../../budget/windows.ts";
 import type { BudgetStore, Hold } from "../../core/budget-store.ts";
 import type { Identity } from "../../core/exchange.ts";
 import type { GatewayPlan } from "../../core/middleware.ts";
-import { type Target, targetName } from "../../core/provider.ts";
+import { newTarget, type Target } from "../../core/provider.ts";
 import type { MaybePromise } from "../../core/util.ts";
 import { NANO } from "../../prices/index.ts";
 
@@ -38,7 +38,7 @@ export function usageReader({ store, limits, now, breakdown, plan, inTime }: Usa
 
   /** Hashed once per target: names can be long, counters cannot. */
   function suffixOf(target: Target): string {
-    const name = targetName(target);
+    const name = target.name;
     let suffix = suffixes.get(name);
     if (suffix === undefined) {
       suffix = `|m${createHash("sha256").update(name).digest("base64url").slice(0, 12)}`;
@@ -50,7 +50,7 @@ export function usageReader({ store, limits, now, breakdown, plan, inTime }: Usa
   /** Holds that only count what a model used, by the place of the demand they belong to. */
   function breakdownHolds(demands: readonly Demand[], target: Target): (Hold | undefined)[] {
     if (!breakdown || demands.length > 16) return [];
-    seen.set(targetName(target), target);
+    seen.set(target.name, target);
     return demands.map(({ unit, hold }) =>
       unit === "concurrent"
         ? undefined
@@ -61,11 +61,11 @@ export function usageReader({ store, limits, now, breakdown, plan, inTime }: Usa
   /** Targets a limit can speak of without a request: those seen, those of the rules, and one per provider. */
   function targets(): Target[] {
     const known = new Map<string, Target>();
-    for (const target of [...seen.values(), ...(plan()?.targets() ?? [])]) known.set(targetName(target), target);
+    for (const target of [...seen.values(), ...(plan()?.targets() ?? [])]) known.set(target.name, target);
     for (const [providerName, provider] of plan()?.providers ?? []) {
       for (const model of [...provider.models, "*"]) {
-        const target = { providerName, provider, model };
-        if (!known.has(targetName(target))) known.set(targetName(target), target);
+        const target = newTarget(providerName, provider, model);
+        if (!known.has(target.name)) known.set(target.name, target);
       }
     }
     return [...known.values()];
@@ -106,7 +106,7 @@ export function usageReader({ store, limits, now, breakdown, plan, inTime }: Usa
     const opensAt = limit.per === "lifetime" ? undefined : released.until;
     const byModel: Record<string, number> = {};
     for (const [index, part] of parts.entries()) {
-      if (part.used > 0) byModel[targetName(models[index]!)] = inUnit(unit, part.used);
+      if (part.used > 0) byModel[models[index]!.name] = inUnit(unit, part.used);
     }
     return {
       ...shown(limit, unit, released.amount + credit, state!, opensAt),

@@ -4,7 +4,6 @@ import type { Frame } from "../../core/dialect.ts";
 import { GatewayError } from "../../core/errors.ts";
 import { replay } from "../../core/events.ts";
 import type { Exchange, Outcome } from "../../core/exchange.ts";
-import { targetName } from "../../core/provider.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
 import type { ChatResponse } from "../../core/request.ts";
 import { isObject } from "../../core/util.ts";
@@ -43,7 +42,7 @@ export function originOf({ winner }: Exchange): Record<string, string> {
   if (!winner?.target) return {};
   const { region } = winner.target.provider;
   return {
-    "x-turnpike-target": printable(targetName(winner.target)),
+    "x-turnpike-target": printable(winner.target.name),
     ...(region && { "x-turnpike-region": printable(region) }),
     ...(winner.changes.length > 0 && { "x-turnpike-changes": formatChanges(winner.changes) }),
     "x-turnpike-cost-usd": "0",

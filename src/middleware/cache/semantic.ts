@@ -4,7 +4,7 @@ import type { Dialect } from "../../core/dialect.ts";
 import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { GatewayPlan, Next } from "../../core/middleware.ts";
-import type { Target } from "../../core/provider.ts";
+import { newTarget, type Target } from "../../core/provider.ts";
 import type { Entry } from "./entry.ts";
 import type { Near } from "./flight.ts";
 import { Guard } from "./guard.ts";
@@ -55,7 +55,7 @@ export function semantic(options: SemanticOptions, index: VectorIndex, storeTime
     if (!dialect || !provider.operations.has("embeddings")) {
       throw new TypeError(`cache.semantic.embed: provider "${providerName}" is not asked for embeddings`);
     }
-    target = { providerName, provider, model: embed.slice(slash + 1) };
+    target = newTarget(providerName, provider, embed.slice(slash + 1));
   }
 
   /** Through the rest of the pipeline, so that policies, budgets and the log see it like any request of its caller's. */

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { type ErrorCode, GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { GatewayPlan, LimitState } from "../../core/middleware.ts";
-import { type Target, targetName } from "../../core/provider.ts";
+import type { Target } from "../../core/provider.ts";
 import { priceOf } from "../../prices/index.ts";
 import type { Health } from "./health.ts";
 import { lacking } from "./needs.ts";
@@ -91,8 +91,8 @@ export class Decider {
     const resting: { candidate: Candidate; until: number }[] = [];
     const seen = new Set<string>();
     for (const step of steps) {
-      const members = this.#membersOf(step, model).filter(({ target }) => !seen.has(targetName(target)));
-      for (const { target } of members) seen.add(targetName(target));
+      const members = this.#membersOf(step, model).filter(({ target }) => !seen.has(target.name));
+      for (const { target } of members) seen.add(target.name);
       const awake: Candidate[] = [];
       for (const member of this.#fit(members, exchange, excluded)) {
         const rest = this.#options.health?.resting(member.target);
@@ -126,9 +126,9 @@ export class Decider {
     });
   }
 
-  outputTokens({ operation, dialect, body }: Exchange): number {
-    if (operation !== "chat") return 0;
-    const { maxTokens, choices } = dialect.bounds.read(body);
+  outputTokens(exchange: Exchange): number {
+    if (exchange.operation !== "chat") return 0;
+    const { maxTokens, choices } = exchange.bounds;
     return choices * Math.min(maxTokens ?? Number.POSITIVE_INFINITY, this.#options.expectedOutputTokens);
   }
 

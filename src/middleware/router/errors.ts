@@ -1,5 +1,5 @@
 import { type ErrorCode, GatewayError } from "../../core/errors.ts";
-import { type Target, targetName } from "../../core/provider.ts";
+import type { Target } from "../../core/provider.ts";
 
 export interface Failure {
   target: Target;
@@ -36,7 +36,7 @@ export function isRefusal({ code, upstreamCode = "" }: GatewayError): boolean {
 export function oneError(failures: readonly Failure[]): GatewayError {
   const last = (failures.findLast(({ error }) => error.code !== "no_compliant_target") ?? failures.at(-1)!).error;
   if (failures.length === 1) return last;
-  const reasons = failures.map(({ target, error }) => `${targetName(target)}: ${error.message}`);
+  const reasons = failures.map(({ target, error }) => `${target.name}: ${error.message}`);
   return new GatewayError(last.code, `No target could answer. ${reasons.join(" | ")}`, {
     status: last.status,
     param: last.param,
@@ -47,7 +47,7 @@ export function oneError(failures: readonly Failure[]): GatewayError {
     details: {
       ...last.details,
       attempts: failures.map(({ target, error }) => ({
-        target: targetName(target),
+        target: target.name,
         code: error.code,
         message: error.message,
       })),

@@ -1,7 +1,7 @@
 import { type GatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { ExplainedTarget, Explanation, GatewayPlan } from "../../core/middleware.ts";
-import { type Target, targetName } from "../../core/provider.ts";
+import type { Target } from "../../core/provider.ts";
 import { childFor } from "./attempt.ts";
 import type { Decider, Decision } from "./decide.ts";
 import { isFinal } from "./errors.ts";
@@ -64,5 +64,5 @@ const usd = (nano: number | null) => (nano === null ? null : nano / 1e9);
 
 function placeOf(target: Target): ExplainedTarget {
   const { jurisdiction, region } = target.provider;
-  return { target: targetName(target), ...(jurisdiction && { jurisdiction }), ...(region && { region }) };
+  return { target: target.name, ...(jurisdiction && { jurisdiction }), ...(region && { region }) };
 }

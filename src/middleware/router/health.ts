@@ -8,7 +8,7 @@ import {
 } from "cockatiel";
 import { LRUCache } from "lru-cache";
 import { type ErrorCode, GatewayError, isGatewayError } from "../../core/errors.ts";
-import { type Target, targetName } from "../../core/provider.ts";
+import type { Target } from "../../core/provider.ts";
 import type { HealthOptions } from "./options.ts";
 
 const MAX_ENTRIES = 1_000;
@@ -60,11 +60,11 @@ export class Health {
 
   /** Why it should not be asked now. */
   resting(target: Target): Rest | undefined {
-    for (const key of [target.providerName, targetName(target)]) {
+    for (const key of [target.providerName, target.name]) {
       const rest = this.#rests.get(key);
       if (rest && rest.until > this.#now()) return rest;
     }
-    const circuit = this.#circuits.get(targetName(target));
+    const circuit = this.#circuits.get(target.name);
     if (circuit?.policy.state === CircuitState.HalfOpen) return { until: undefined, reason: "a probe is under way" };
     if (circuit?.policy.state !== CircuitState.Open || Date.now() >= circuit.until) return undefined;
     return { until: circuit.until, reason: "its last calls failed" };
@@ -77,7 +77,7 @@ export class Health {
     if (!direct && policy.state === CircuitState.HalfOpen) throw resting(target);
     try {
       const result = await (direct ? call() : policy.execute(call));
-      this.#rests.delete(targetName(target));
+      this.#rests.delete(target.name);
       this.#rests.delete(target.providerName);
       return result;
     } catch (error) {
@@ -96,7 +96,7 @@ export class Health {
   #learn(target: Target, error: GatewayError): void {
     const rest = this.#restAfter(error);
     if (!rest) return;
-    const key = rest.whole ? target.providerName : targetName(target);
+    const key = rest.whole ? target.providerName : target.name;
     const until = this.#now() + Math.min(rest.ms, MAX_NAMED_REST_MS);
     this.#rests.set(key, { until, reason: `${rest.reason} until ${new Date(until).toISOString()}` });
   }
@@ -124,7 +124,7 @@ export class Health {
   }
 
   #circuit(target: Target): Circuit {
-    const name = targetName(target);
+    const name = target.name;
     const known = this.#circuits.get(name);
     if (known) return known;
     const { window, minCalls, failureShare, restMs, maxRestMs } = this.#options;
@@ -161,7 +161,7 @@ export class Health {
 const isOwnLimit = ({ details }: GatewayError) => details?.limit !== undefined;
 
 const resting = (target: Target, cause?: unknown) =>
-  new GatewayError("upstream_overloaded", `${targetName(target)} rests after failures`, {
+  new GatewayError("upstream_overloaded", `${target.name} rests after failures`, {
     provider: target.providerName,
     ladder: "next",
     cause,

@@ -10,7 +10,7 @@ import {
   type Middleware,
   type Next,
 } from "../../core/middleware.ts";
-import { targetName } from "../../core/provider.ts";
+import type { Target } from "../../core/provider.ts";
 import type { Reply } from "../../core/reply.ts";
 import { Decider, type Decision } from "./decide.ts";
 import { explain } from "./explain.ts";
@@ -115,15 +115,15 @@ function limitReader(plan: GatewayPlan): (exchange: Exchange) => Promise<readonl
 }
 
 /** `provider/model` without a rule: a step of one. */
-function directSteps(): (target: Parameters<typeof targetName>[0]) => Step {
-  return (target) => compileSteps(targetName(target), "", new Map())[0]!;
+function directSteps(): (target: Target) => Step {
+  return (target) => compileSteps(target.name, "", new Map())[0]!;
 }
 
 function traceOf({ rule, candidates, excluded }: Decision): NonNullable<Exchange["route"]> {
   return {
     ...(rule && { rule: rule.name }),
-    candidates: candidates.map(({ target }) => targetName(target)),
-    excluded: excluded.map(({ target, reason }) => ({ target: targetName(target), reason })),
+    candidates: candidates.map(({ target }) => target.name),
+    excluded: excluded.map(({ target, reason }) => ({ target: target.name, reason })),
   };
 }
 

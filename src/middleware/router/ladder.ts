@@ -1,7 +1,6 @@
 import { GatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { Target } from "../../core/provider.ts";
-import { targetName } from "../../core/provider.ts";
 import type { Reply } from "../../core/reply.ts";
 import { type Attempt, type AttemptTools, attempt } from "./attempt.ts";
 import type { Candidate, Decider, Decision } from "./decide.ts";
@@ -68,7 +67,7 @@ export class Ladder {
 
   #redirect(steps: readonly Step[]): void {
     const { candidates } = this.#tools.decider.screen(steps, this.#exchange, this.#decision.model);
-    const fresh = candidates.filter(({ target }) => !this.#tried.has(targetName(target)));
+    const fresh = candidates.filter(({ target }) => !this.#tried.has(target.name));
     if (fresh.length > 0) this.#queue = fresh;
   }
 
@@ -115,7 +114,7 @@ export class Ladder {
   }
 
   #begin(candidate: Candidate): Attempt {
-    this.#tried.add(targetName(candidate.target));
+    this.#tried.add(candidate.target.name);
     this.#tools.retry.budget.request(candidate.target);
     const started = attempt(this.#exchange, candidate, this.#decision, this.#tools);
     started.child.refusalFails = this.#refusal.length > 0;
@@ -142,10 +141,10 @@ function stop({ child, reply }: Attempt): void {
 
 /** Everybody was left out before anybody was asked. */
 function nobody({ excluded }: Decision): GatewayError {
-  const reasons = excluded.map(({ target, reason }) => `${targetName(target)}: ${reason}`);
+  const reasons = excluded.map(({ target, reason }) => `${target.name}: ${reason}`);
   const forbidden = excluded.find(({ code }) => code === "no_compliant_target");
   const details = {
-    attempts: excluded.map(({ target, code, reason }) => ({ target: targetName(target), code, message: reason })),
+    attempts: excluded.map(({ target, code, reason }) => ({ target: target.name, code, message: reason })),
   };
   return new GatewayError(forbidden ? "no_compliant_target" : "no_target", reasons.join(" | ") || "No target is left", {
     details,

@@ -2,7 +2,7 @@ import { LRUCache } from "lru-cache";
 import pRetry from "p-retry";
 import { type GatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
-import { type Target, targetName } from "../../core/provider.ts";
+import type { Target } from "../../core/provider.ts";
 import type { Reply } from "../../core/reply.ts";
 
 /** Retries that a target may have at once, before its share of the requests counts. */
@@ -17,11 +17,11 @@ export class RetryBudget {
     this.#share = share;
   }
   request(target: Target): void {
-    const name = targetName(target);
+    const name = target.name;
     this.#tokens.set(name, Math.min(BURST, (this.#tokens.get(name) ?? BURST) + this.#share));
   }
   take(target: Target): boolean {
-    const name = targetName(target);
+    const name = target.name;
     const left = this.#tokens.get(name) ?? BURST;
     if (left < 1) return false;
     this.#tokens.set(name, left - 1);

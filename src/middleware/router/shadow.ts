@@ -1,7 +1,6 @@
 import { GatewayError, toGatewayError } from "../../core/errors.ts";
 import { Exchange, type Outcome } from "../../core/exchange.ts";
 import type { Next } from "../../core/middleware.ts";
-import { targetName } from "../../core/provider.ts";
 import type { Reply, StreamSink } from "../../core/reply.ts";
 import { type AttemptTools, childFor } from "./attempt.ts";
 import type { Decider, Decision } from "./decide.ts";
@@ -82,7 +81,7 @@ function comparison(exchange: Exchange, copy: Exchange, served: Outcome, shadowe
     event: "shadow",
     ...(record && { target: record.target, jurisdiction: record.jurisdiction, policies: record.policies }),
     ...figures(shadowed),
-    served: { ...(winner && { target: targetName(winner) }), ...figures(served) },
+    served: { ...(winner && { target: winner.name }), ...figures(served) },
   };
 }
 

@@ -1,7 +1,7 @@
 import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { GatewayPlan } from "../../core/middleware.ts";
-import { type ProviderOperation, type Target, targetName } from "../../core/provider.ts";
+import { newTarget, type ProviderOperation, type Target } from "../../core/provider.ts";
 import { type Destination, rungsOf, type Strategy } from "./options.ts";
 
 /** A target as a rule names it; the model `*` stands for the one asked for. */
@@ -78,7 +78,7 @@ export function resolveAliases(aliases: Readonly<Record<string, string>>): Map<s
 }
 
 export function targetOf({ provider, model }: Pick<Named, "provider" | "model">, plan: GatewayPlan): Target {
-  return { providerName: provider, provider: plan.providers.get(provider)!, model };
+  return plan.target(provider, model);
 }
 
 /** `x/*` keeps the model's name, also where it was asked for as `x/name`. */
@@ -97,7 +97,7 @@ export function successor(target: Target, policy: "successor" | "refuse"): Targe
     if (!next) break;
     if (policy === "refuse") {
       const since = retired ? ` on ${retired}` : "";
-      throw new GatewayError("model_not_found", `${targetName(target)} was retired${since}; its successor is ${next}`, {
+      throw new GatewayError("model_not_found", `${target.name} was retired${since}; its successor is ${next}`, {
         param: "model",
         provider: target.providerName,
         ladder: "next",
@@ -105,7 +105,7 @@ export function successor(target: Target, policy: "successor" | "refuse"): Targe
     }
     model = next;
   }
-  return model === target.model ? target : { ...target, model };
+  return model === target.model ? target : newTarget(target.providerName, target.provider, model);
 }
 
 /** @throws GatewayError `no_target` where the provider may not be asked this */

@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { Exchange } from "../../core/exchange.ts";
-import { type Target, targetName } from "../../core/provider.ts";
+import type { Target } from "../../core/provider.ts";
 
 /** Weight of the newest measurement in the moving average. */
 const NEWEST = 0.2;
@@ -20,7 +20,7 @@ export class Traffic {
   #decisions = 0;
 
   #lane(target: Target): Lane {
-    const name = targetName(target);
+    const name = target.name;
     let lane = this.#lanes.get(name);
     if (!lane) {
       lane = { running: 0, stream: undefined, whole: undefined, measured: 0 };

@@ -2,7 +2,6 @@ import type { Dialect } from "../../core/dialect.ts";
 import type { EmbeddingRequest, EmbeddingResponse } from "../../core/embeddings.ts";
 import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
-import { targetName } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
 import { namesModelInside, passesThrough, send } from "./index.ts";
@@ -21,7 +20,7 @@ export async function embed(exchange: Exchange): Promise<Reply> {
   const speaking = provider.dialects.filter(({ embeddings }) => embeddings);
   const upstream = speaking.find(({ id }) => id === exchange.dialect.id) ?? speaking[0];
   if (!upstream) {
-    throw new GatewayError("no_target", `${targetName(exchange.target!)} makes no embeddings`, { ladder: "next" });
+    throw new GatewayError("no_target", `${exchange.target!.name} makes no embeddings`, { ladder: "next" });
   }
   exchange.speak(upstream);
   const codec = upstream.embeddings!;

@@ -6,7 +6,7 @@ import { readRefusal } from "../../capabilities/learn/refusal.ts";
 import { GatewayError, isGatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import { defineMiddleware, type Foresight, type Middleware } from "../../core/middleware.ts";
-import { type Lesson, type Target, targetName, type UpstreamCall, type UpstreamResponse } from "../../core/provider.ts";
+import type { Lesson, Target, UpstreamCall, UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import type { Reply } from "../../core/reply.ts";
 import type { Change, ChatRequest, Reasoning } from "../../core/request.ts";
@@ -73,8 +73,7 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   async function run(exchange: Exchange): Promise<Reply> {
     if (exchange.operation === "count-tokens") return countTokens(exchange);
     if (exchange.operation === "embeddings") return embed(exchange);
-    if (exchange.dialect.bounds.read(exchange.body).maxTokens === 0 && !passesThrough(exchange))
-      return emptyAnswer(exchange);
+    if (exchange.bounds.maxTokens === 0 && !passesThrough(exchange)) return emptyAnswer(exchange);
     const stream = exchange.body.stream;
     const { prepared, response } = await ask(exchange);
     const type = response.headers["content-type"] ?? "";
@@ -130,7 +129,7 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   /** Only what helped is worth remembering. */
   function remember(exchange: Exchange, key: string, lessons: readonly Lesson[]): void {
     book.add(key, lessons);
-    for (const lesson of lessons) exchange.note({ event: "learned", target: targetName(exchange.target!), ...lesson });
+    for (const lesson of lessons) exchange.note({ event: "learned", target: exchange.target!.name, ...lesson });
   }
 
   return defineMiddleware(
@@ -150,13 +149,13 @@ export function translator(given: TranslatorOptions = {}): Middleware {
 /** Whether the caller's own bytes hold what the target was seen to refuse. */
 const speaksOf = ({ path }: Lesson, { body }: Exchange) => body.member(path.split(".")[0]!) !== undefined;
 
-const lessonKey = (target: Target, dialect: string) => `${targetName(target)} ${dialect}`;
+const lessonKey = (target: Target, dialect: string) => `${target.name} ${dialect}`;
 
 /** What a refusal teaches; nothing where it is no refusal of a field, or the caller's own bytes were refused. */
 function lessonsOf(error: unknown, exchange: Exchange, prepared: Prepared): readonly Lesson[] {
   if (!isGatewayError(error) || error.code !== "invalid_request" || !(error.cause instanceof Refusal)) return [];
   // Who chose the model himself and speaks its dialect is told by the upstream, in its words.
-  if (!prepared.json && [exchange.target!.model, targetName(exchange.target!)].includes(exchange.body.model)) return [];
+  if (!prepared.json && [exchange.target!.model, exchange.target!.name].includes(exchange.body.model)) return [];
   return readRefusal(error.cause.answer, error.message, error.param, prepared.json ?? exchange.body.json);
 }
 
@@ -278,7 +277,7 @@ function splice(exchange: Exchange, usage: string | undefined, changes: Change[]
   if (body.model !== model && !dialect.modelInPath) values.model = JSON.stringify(model);
   if (usage !== undefined) values[dialect.streamUsage!.member] = usage;
   if (grantedTokens !== undefined) {
-    const asked = dialect.bounds.read(body).maxTokens;
+    const asked = exchange.bounds.maxTokens;
     if (asked === undefined || grantedTokens < asked) {
       Object.assign(values, upstreamDialect.bounds.write(body, grantedTokens));
       changes.push({

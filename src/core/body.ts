@@ -1,6 +1,6 @@
 import type { Bounds, Dialect, Operation, PathFacts } from "./dialect.ts";
 import { GatewayError } from "./errors.ts";
-import { type Members, scanObject } from "./json-scan.ts";
+import { type Members, type Place, scanObject } from "./json-scan.ts";
 import type { ChatRequest } from "./request.ts";
 import { isObject, type JsonObject } from "./util.ts";
 
@@ -12,21 +12,19 @@ export class RequestBody {
   #bytes: Buffer | undefined;
   #json: JsonObject | undefined;
   #members: Members | undefined;
-  #canonical: ChatRequest | undefined;
-  /** Members that were asked for, parsed. */
-  #parsed: Map<string, unknown> | undefined;
   #bounds: Bounds | undefined;
+  #canonical: ChatRequest | undefined;
   readonly path: PathFacts;
   /** Estimate of the input, made once for whoever asks first. */
   estimatedTokens: number | undefined;
 
-  constructor(content: { bytes: Buffer } | { json: JsonObject }, path: PathFacts = {}) {
+  constructor(content: { bytes: Buffer } | { json: JsonObject }, path: PathFacts = NO_FACTS) {
     if ("bytes" in content) this.#bytes = content.bytes;
     else this.#json = content.json;
     this.path = path;
   }
 
-  /** As sent; made from the object for in-process callers. */
+  /** As sent; written from the object where a framework has parsed it already. */
   get bytes(): Buffer {
     this.#bytes ??= Buffer.from(JSON.stringify(this.#json));
     return this.#bytes;
@@ -58,27 +56,13 @@ export class RequestBody {
     return this.#json;
   }
 
-  /** A top-level member, parsed alone. */
+  /** A top-level member, parsed alone, once. @throws GatewayError `invalid_request` */
   member(name: string): unknown {
     if (this.#json) return Object.hasOwn(this.#json, name) ? this.#json[name] : undefined;
     const place = this.members.get(name);
     if (!place) return undefined;
-    this.#parsed ??= new Map();
-    let value = this.#parsed.get(name);
-    if (value !== undefined) return value;
-    try {
-      value = JSON.parse(this.bytes.toString("utf8", place.start, place.end));
-    } catch {
-      throw new GatewayError("invalid_request", `\`${name}\` is not valid JSON`, { param: name });
-    }
-    this.#parsed.set(name, value);
-    return value;
-  }
-
-  /** How the request bounds its output; read once. @throws GatewayError `invalid_request` */
-  bounds(dialect: Dialect): Bounds {
-    this.#bounds ??= dialect.bounds.read(this);
-    return this.#bounds;
+    place.value ??= valueAt(this.bytes, place, name);
+    return place.value;
   }
 
   get model(): string {
@@ -101,6 +85,12 @@ export class RequestBody {
     return stream === true;
   }
 
+  /** How the request bounds its output; read once. @throws GatewayError `invalid_request` */
+  bounds(dialect: Dialect): Bounds {
+    this.#bounds ??= dialect.bounds.read(this);
+    return this.#bounds;
+  }
+
   canonical(dialect: Dialect, operation: Operation): ChatRequest {
     if (!this.#canonical) {
       this.#canonical =
@@ -115,32 +105,82 @@ export class RequestBody {
    * The bytes with top-level members replaced or added, nothing else touched.
    * @param values JSON text by member name
    */
-  splice(values: Readonly<Record<string, string>>): Buffer | string {
-    // An object of an in-process caller has no bytes yet that could be kept.
-    if (!this.#bytes && this.#json) {
-      const changed = Object.entries(values).map(([name, text]) => [name, JSON.parse(text) as unknown]);
-      return JSON.stringify({ ...this.#json, ...Object.fromEntries(changed) });
-    }
+  splice(values: Readonly<Record<string, string>>): Buffer {
     const source = this.bytes;
-    const edits: { start: number; end: number; text: string }[] = [];
+    const edits: Edit[] = [];
+    let length = source.length;
+    const edit = (start: number, end: number, text: string) => {
+      edits.push({ start, end, text });
+      length += Buffer.byteLength(text) - (end - start);
+    };
     let added = "";
-    for (const [name, text] of Object.entries(values)) {
+    for (const name in values) {
       const place = this.members.get(name);
-      if (place) edits.push({ start: place.start, end: place.end, text });
-      else added += `${JSON.stringify(name)}:${text},`;
+      if (place) edit(place.start, place.end, values[name]!);
+      else added += `${JSON.stringify(name)}:${values[name]},`;
     }
     if (added !== "") {
       const open = this.members.open + 1;
-      edits.push({ start: open, end: open, text: this.members.size === 0 ? added.slice(0, -1) : added });
+      edit(open, open, this.members.size === 0 ? added.slice(0, -1) : added);
     }
-    edits.sort((a, b) => a.start - b.start);
-    const pieces: Uint8Array[] = [];
-    let at = 0;
-    for (const edit of edits) {
-      pieces.push(source.subarray(at, edit.start), Buffer.from(edit.text));
-      at = edit.end;
+    if (edits.length > 1) edits.sort((a, b) => a.start - b.start);
+    const out = Buffer.allocUnsafe(length);
+    let from = 0;
+    let to = 0;
+    for (const { start, end, text } of edits) {
+      to += source.copy(out, to, from, start);
+      to += out.write(text, to);
+      from = end;
     }
-    pieces.push(source.subarray(at));
-    return Buffer.concat(pieces);
+    source.copy(out, to, from);
+    return out;
   }
+}
+
+const NO_FACTS: PathFacts = {};
+
+interface Edit {
+  start: number;
+  end: number;
+  text: string;
+}
+
+/** The value of a member; the few kinds that every request has are read without a parser. */
+function valueAt(bytes: Buffer, { start, end }: Place, name: string): unknown {
+  const length = end - start;
+  const first = bytes[start]!;
+  if (first === 0x22 && length <= MAX_PLAIN && isPlain(bytes, start + 1, end - 1))
+    return bytes.toString("latin1", start + 1, end - 1);
+  if (first >= 0x31 && first <= 0x39 && length <= MAX_DIGITS) {
+    const number = digits(bytes, start, end);
+    if (number !== undefined) return number;
+  }
+  try {
+    return JSON.parse(bytes.toString("utf8", start, end));
+  } catch {
+    throw new GatewayError("invalid_request", `\`${name}\` is not valid JSON`, { param: name });
+  }
+}
+
+const MAX_PLAIN = 64;
+/** Whole numbers this long are exact. */
+const MAX_DIGITS = 15;
+
+/** Printable ASCII without escapes. */
+function isPlain(bytes: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) {
+    const c = bytes[i]!;
+    if (c < 0x20 || c > 0x7e || c === 0x5c) return false;
+  }
+  return true;
+}
+
+function digits(bytes: Buffer, start: number, end: number): number | undefined {
+  let number = 0;
+  for (let i = start; i < end; i++) {
+    const digit = bytes[i]! - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    number = number * 10 + digit;
+  }
+  return number;
 }

@@ -190,26 +190,25 @@ export interface Dialect {
   };
 }
 
+const MAX_TOKENS = Number.MAX_SAFE_INTEGER;
+
 /** Bounds of dialects that keep them in top-level members. `fields`: the first is written where none is present. */
 export function topLevelBounds(fields: readonly string[], countField?: string): Dialect["bounds"] {
-  const present = (body: MemberReader) =>
-    fields.flatMap((field) => {
-      const value = body.member(field) ?? undefined;
-      return value === undefined ? [] : [{ field, value: wholeNumber(value, field, 0, Number.MAX_SAFE_INTEGER) }];
-    });
   return {
     read(body) {
-      const values = present(body).map(({ value }) => value);
+      let maxTokens: number | undefined;
+      for (const field of fields) {
+        const value = body.member(field) ?? undefined;
+        if (value === undefined) continue;
+        maxTokens = Math.min(maxTokens ?? Number.POSITIVE_INFINITY, wholeNumber(value, field, 0, MAX_TOKENS));
+      }
       const count = (countField && body.member(countField)) ?? 1;
-      return {
-        ...(values.length > 0 && { maxTokens: Math.min(...values) }),
-        choices: wholeNumber(count, countField ?? "", 1, 128),
-      };
+      return { maxTokens, choices: wholeNumber(count, countField ?? "", 1, 128) };
     },
     write(body, tokens) {
-      const written = present(body).map(({ field }) => field);
-      if (written.length === 0) written.push(fields[0]!);
-      return Object.fromEntries(written.map((field) => [field, String(tokens)]));
+      const written: Record<string, string> = {};
+      for (const field of fields) if ((body.member(field) ?? undefined) !== undefined) written[field] = String(tokens);
+      return Object.keys(written).length > 0 ? written : { [fields[0]!]: String(tokens) };
     },
   };
 }
@@ -217,6 +216,6 @@ export function topLevelBounds(fields: readonly string[], countField?: string): 
 /** @throws GatewayError `invalid_request` */
 export function wholeNumber(value: unknown, field: string, min: number, max: number): number {
   if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return value as number;
-  const range = max === Number.MAX_SAFE_INTEGER ? "" : ` from ${min} to ${max}`;
+  const range = max === MAX_TOKENS ? "" : ` from ${min} to ${max}`;
   throw new GatewayError("invalid_request", `\`${field}\` must be a whole number${range}`, { param: field });
 }

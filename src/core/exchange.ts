@@ -90,6 +90,9 @@ export interface ExchangeInit {
   identity?: Identity;
 }
 
+/** Gets the exchange too, so that one function can serve all exchanges. */
+export type Finisher = (outcome: Outcome, exchange: Exchange) => void;
+
 /**
  * The one object that travels. Before the router it is the caller's exchange; the router forks it once per attempt,
  * so that what stands after the router registers `onFinish` for that attempt alone.
@@ -134,9 +137,9 @@ export class Exchange {
 
   #model: string | undefined;
   #outcome: Outcome | undefined;
-  #finishers: ((outcome: Outcome) => void)[] = [];
-  #noteListeners: ((record: NoteRecord) => void)[] | undefined;
-  #attemptListeners: ((record: AttemptRecord) => void)[] | undefined;
+  #finishers: Finisher[] = [];
+  #noteListeners: ((record: NoteRecord, exchange: Exchange) => void)[] | undefined;
+  #attemptListeners: ((record: AttemptRecord, exchange: Exchange) => void)[] | undefined;
   #aborters: ((reason: GatewayError) => void)[] | undefined;
   #abortReason: GatewayError | undefined;
   #controller: AbortController | undefined;
@@ -233,8 +236,8 @@ export class Exchange {
   }
 
   /** Called exactly once, when the attempt (after the router) or the exchange (before it) has ended, however it ended. */
-  onFinish(callback: (outcome: Outcome) => void): void {
-    if (this.#outcome) callback(this.#outcome);
+  onFinish(callback: Finisher): void {
+    if (this.#outcome) callback(this.#outcome, this);
     else this.#finishers.push(callback);
   }
 
@@ -249,7 +252,7 @@ export class Exchange {
     this.#finishers = [];
     for (const finisher of finishers) {
       try {
-        finisher(outcome);
+        finisher(outcome, this);
       } catch (error) {
         // One listener's fault must not keep another from settling.
         queueMicrotask(() => process.emitWarning(error instanceof Error ? error : String(error)));
@@ -282,10 +285,11 @@ export class Exchange {
 
   /** Something worth a record of its own, beside attempts and requests. */
   note(record: NoteRecord): void {
-    for (const listener of (this.parent ?? this).#noteListeners ?? []) listener(record);
+    const told = this.parent ?? this;
+    for (const listener of told.#noteListeners ?? []) listener(record, told);
   }
 
-  onNote(callback: (record: NoteRecord) => void): void {
+  onNote(callback: (record: NoteRecord, exchange: Exchange) => void): void {
     this.#noteListeners ??= [];
     this.#noteListeners.push(callback);
   }
@@ -295,7 +299,7 @@ export class Exchange {
   }
 
   /** Called after each attempt of this exchange. */
-  onAttempt(callback: (record: AttemptRecord) => void): void {
+  onAttempt(callback: (record: AttemptRecord, exchange: Exchange) => void): void {
     this.#attemptListeners ??= [];
     this.#attemptListeners.push(callback);
   }
@@ -318,7 +322,7 @@ export class Exchange {
 
   #tell(record: AttemptRecord): void {
     this.attempts.push(record);
-    for (const listener of this.#attemptListeners ?? []) listener(record);
+    for (const listener of this.#attemptListeners ?? []) listener(record, this);
   }
 
   /** The caller left, or its deadline passed. Runs once; later listeners are called at once. */

@@ -5,6 +5,8 @@ import { GatewayError } from "./errors.ts";
 export interface Place {
   start: number;
   end: number;
+  /** The value, once somebody has parsed it. */
+  value?: unknown;
 }
 
 export interface Members {

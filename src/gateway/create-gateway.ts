@@ -1,4 +1,3 @@
-import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { estimateInput } from "../budget/estimate.ts";
 import type { BudgetUsage } from "../budget/report.ts";
@@ -6,8 +5,8 @@ import { RequestBody } from "../core/body.ts";
 import type { Dialect, ModelInfo, Operation } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
 import { Exchange, type GatewayServices, type Identity } from "../core/exchange.ts";
-import { compose, type Explanation, type Foresight, type GatewayPlan, type Middleware } from "../core/middleware.ts";
-import { type Capabilities, type Lesson, newTarget, type Provider, type Target } from "../core/provider.ts";
+import { compose, type Explanation, type Middleware } from "../core/middleware.ts";
+import type { Capabilities, Lesson, Provider } from "../core/provider.ts";
 import { JsonBody, type Reply } from "../core/reply.ts";
 import { isObject, type JsonObject } from "../core/util.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages/index.ts";
@@ -20,6 +19,8 @@ import { translator } from "../middleware/translator/index.ts";
 import { priceOf } from "../prices/index.ts";
 import { newId } from "./ids.ts";
 import { type ChunkStream, readStream } from "./in-process.ts";
+import { checkOrder, listModels, planOf } from "./plan.ts";
+import { Running } from "./running.ts";
 import type {
   AnthropicEvent,
   AnthropicMessage,
@@ -143,9 +144,6 @@ export interface Gateway {
   readonly inFlight: number;
 }
 
-/** Models are named by callers, so their number has a bound. */
-const MAX_TARGETS = 1_000;
-
 /** Dialects in which callers may speak. */
 const DIALECTS: readonly Dialect[] = [openaiChat, anthropicMessages, openaiResponses, gemini];
 
@@ -169,78 +167,20 @@ export function createGateway(given: GatewayOptions): Gateway {
   if (providers.size === 0) throw new TypeError("createGateway: `providers` is empty; give at least one");
   const stack = options.use ?? [router(), translator()];
   checkOrder(stack);
-  const known = new LRUCache<string, Target>({ max: MAX_TARGETS });
-  const target: GatewayPlan["target"] = (providerName, model) => {
-    const name = `${providerName}/${model}`;
-    let found = known.get(name);
-    if (!found) {
-      found = newTarget(providerName, providers.get(providerName)!, model);
-      known.set(name, found);
-    }
-    return found;
-  };
-  const targets = () => stack.flatMap((middleware) => middleware.targets?.() ?? []);
-  const clientModels = DIALECTS.flatMap((dialect) => dialect.clientModels ?? []);
-  const counting = stack.filter((middleware) => middleware.onCacheHit);
-  const onCacheHit = async (exchange: Exchange) => {
-    for (const middleware of counting) await middleware.onCacheHit!(exchange);
-  };
-  const routes = () => stack.flatMap((middleware) => middleware.routes?.() ?? []);
-  const veto: GatewayPlan["veto"] = (identity, target) => {
-    for (const middleware of stack) {
-      const reason = middleware.veto?.(identity, target);
-      if (reason) return reason;
-    }
-    return undefined;
-  };
-  const usage = async (identity: Identity) =>
-    (await Promise.all(stack.map((middleware) => middleware.usage?.(identity) ?? []))).flat();
-  const limitNames = () => stack.flatMap((middleware) => middleware.limitNames ?? []);
-  const plan: GatewayPlan = {
-    providers,
-    target,
-    now,
-    clientModels,
-    targets,
-    onCacheHit,
-    routes,
-    veto,
-    usage,
-    limitNames,
-    foresee: (attempt) => foresee(stack, attempt),
-  };
+  const plan = planOf(stack, providers, DIALECTS, now);
   for (const middleware of stack) middleware.setup?.(plan);
 
   const services: GatewayServices = { now, estimateInput: rememberedEstimate, cost: priceOf };
   const run = compose(stack, async () => {
     throw new GatewayError("internal", "No middleware answered: translator() must be the last one in `use`");
   });
-  const running = new Set<Exchange>();
+  const running = new Running();
   let closing = false;
-  let drained: (() => void) | undefined;
 
   function handle(request: GatewayRequest): { exchange: Exchange; reply: Promise<Reply> } {
-    const exchange = new Exchange({
-      id: newId(),
-      operation: request.operation,
-      dialect: request.dialect,
-      body: request.body,
-      headers: request.headers,
-      services,
-      trusted: request.trusted,
-      ...(request.identity && { identity: request.identity }),
-    });
-    running.add(exchange);
-    const timer = setTimeout(
-      () => exchange.abort(new GatewayError("timeout", "The request took longer than the gateway allows")),
-      request.timeoutMs ?? options.timeoutMs ?? 600_000,
-    );
-    timer.unref();
-    exchange.onFinish(() => {
-      clearTimeout(timer);
-      running.delete(exchange);
-      if (running.size === 0) drained?.();
-    });
+    const { operation, dialect, body, headers, trusted, identity, timeoutMs } = request;
+    const exchange = new Exchange({ id: newId(), operation, dialect, body, headers, services, trusted, identity });
+    running.add(exchange, timeoutMs ?? options.timeoutMs ?? 600_000);
     return { exchange, reply: start(exchange) };
   }
 
@@ -278,16 +218,12 @@ export function createGateway(given: GatewayOptions): Gateway {
       dialect,
       operation,
       body: bodyOf(json),
-      headers: { ...headers, ...(key !== undefined && { authorization: `Bearer ${key}` }) },
+      headers: headersOf(headers, key),
       trusted: key === undefined,
       identity: as,
       timeoutMs,
     });
-    const abort = () =>
-      exchange.abort(new GatewayError("client_closed", "The caller aborted", { cause: signal?.reason }));
-    if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort, { once: true });
-    exchange.onFinish(() => signal?.removeEventListener("abort", abort));
+    if (signal) abortWith(signal, exchange);
     const { body } = await reply;
     return body.type === "json" ? body.value : readStream(body.source, exchange);
   }
@@ -295,18 +231,7 @@ export function createGateway(given: GatewayOptions): Gateway {
   let closed: Promise<void> | undefined;
   async function close({ drainMs = 10_000 }: { drainMs?: number } = {}): Promise<void> {
     closing = true;
-    if (running.size > 0) {
-      const patience = setTimeout(() => {
-        for (const exchange of running) {
-          exchange.abort(new GatewayError("shutting_down", "The gateway is shutting down"));
-        }
-        setTimeout(() => drained?.(), 1_000).unref();
-      }, drainMs);
-      await new Promise<void>((resolve) => {
-        drained = resolve;
-      });
-      clearTimeout(patience);
-    }
+    await running.drain(drainMs);
     for (const middleware of stack) await middleware.close?.();
     for (const provider of providers.values()) await provider.close?.();
   }
@@ -329,7 +254,7 @@ export function createGateway(given: GatewayOptions): Gateway {
       const provider = providers.get(providerName);
       if (!provider) throw new TypeError(`gateway.capabilities: "${name}" is not a known provider/model`);
       const spoken = dialect ?? provider.dialect.id;
-      const learned = stack.flatMap((each) => each.learned?.(target(providerName, model), spoken) ?? []);
+      const learned = stack.flatMap((each) => each.learned?.(plan.target(providerName, model), spoken) ?? []);
       return { ...provider.capabilities(model, spoken), provider: provider.type, model, dialect: spoken, learned };
     },
     async fetch(request) {
@@ -359,7 +284,7 @@ export function createGateway(given: GatewayOptions): Gateway {
         operation,
         dialect,
         body: bodyOf(request),
-        headers: { ...headers, ...(key !== undefined && { authorization: `Bearer ${key}` }) },
+        headers: headersOf(headers, key),
         services,
         trusted: key === undefined,
         ...(as && { identity: as }),
@@ -397,43 +322,24 @@ export function createGateway(given: GatewayOptions): Gateway {
   return gateway;
 }
 
+function headersOf(headers: CallOptions["headers"] = {}, key: string | undefined): Exchange["headers"] {
+  return key === undefined ? headers : { ...headers, authorization: `Bearer ${key}` };
+}
+
+function abortWith(signal: AbortSignal, exchange: Exchange): void {
+  const abort = () => exchange.abort(new GatewayError("client_closed", "The caller aborted", { cause: signal.reason }));
+  if (signal.aborted) return abort();
+  signal.addEventListener("abort", abort, { once: true });
+  exchange.onFinish(() => signal.removeEventListener("abort", abort));
+}
+
 /** A request object as it would have come over HTTP. @throws GatewayError `invalid_request` */
 function bodyOf(json: unknown): RequestBody {
   if (!isObject(json)) throw new GatewayError("invalid_request", "The request must be an object");
   try {
-    return new RequestBody({ json: JSON.parse(JSON.stringify(json)) as JsonObject });
+    return new RequestBody({ bytes: Buffer.from(JSON.stringify(json)) });
   } catch (error) {
     throw new GatewayError("invalid_request", `The request cannot be written as JSON: ${(error as Error).message}`);
-  }
-}
-
-/** What each middleware would do with an attempt, together; the first that would refuse decides. */
-async function foresee(stack: readonly Middleware[], attempt: Exchange): Promise<Foresight> {
-  const all: Foresight = {};
-  for (const middleware of stack) {
-    const { refused, limits, changes } = (await middleware.foresee?.(attempt)) ?? {};
-    if (refused) all.refused ??= refused;
-    if (limits) all.limits = [...(all.limits ?? []), ...limits];
-    if (changes) all.changes = [...(all.changes ?? []), ...changes];
-  }
-  return all;
-}
-
-/** Refuses an order in which a middleware would not find what it needs. */
-function checkOrder(stack: readonly Middleware[]): void {
-  const provided = new Set<string>();
-  for (const [index, middleware] of stack.entries()) {
-    for (const need of middleware.needs ?? []) {
-      if (!provided.has(need)) {
-        throw new TypeError(
-          `createGateway: use[${index}] (${middleware.id ?? middleware.name}) needs a ${need}, so it must stand after router()`,
-        );
-      }
-    }
-    for (const fact of middleware.provides ?? []) provided.add(fact);
-  }
-  if (stack.at(-1)?.id !== "translator") {
-    throw new TypeError("createGateway: the last middleware in `use` must be translator()");
   }
 }
 
@@ -441,16 +347,4 @@ function checkOrder(stack: readonly Middleware[]): void {
 function rememberedEstimate(exchange: Exchange): number {
   exchange.body.estimatedTokens ??= estimateInput(exchange);
   return exchange.body.estimatedTokens;
-}
-
-/** Literal aliases of the rules, every target as `provider/model`, and known models that a pattern of a rule covers. */
-function listModels(providers: ReadonlyMap<string, Provider>, stack: readonly Middleware[]): ModelInfo[] {
-  const models = new Map<string, ModelInfo>();
-  const add = (id: string, ownedBy: string) => {
-    if (!models.has(id)) models.set(id, { id, displayName: id, ownedBy });
-  };
-  for (const middleware of stack)
-    for (const { id, ownedBy } of middleware.models?.() ?? []) add(id, ownedBy ?? "turnpike");
-  for (const [name, provider] of providers) for (const model of provider.models) add(`${name}/${model}`, name);
-  return [...models.values()];
 }

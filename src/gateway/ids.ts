@@ -8,11 +8,5 @@ let counter = 0;
 
 /** `[0-9A-Za-z]+`, unique among processes and restarts. */
 export function newId(): string {
-  let rest = ++counter;
-  let text = "";
-  do {
-    text = ALPHABET[rest % 62]! + text;
-    rest = Math.floor(rest / 62);
-  } while (rest > 0);
-  return process12 + text.padStart(6, "0");
+  return process12 + (++counter).toString(36).padStart(6, "0");
 }

@@ -2,7 +2,7 @@ import { RequestBody } from "../core/body.ts";
 import { formatChanges } from "../core/changes.ts";
 import type { Dialect } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
-import type { Exchange } from "../core/exchange.ts";
+import type { AttemptRecord, Exchange } from "../core/exchange.ts";
 import { JsonBody, type StreamBody } from "../core/reply.ts";
 import type { Gateway } from "../gateway/create-gateway.ts";
 import { newId } from "../gateway/ids.ts";
@@ -56,7 +56,7 @@ export async function answerRequest(gateway: Gateway, request: IncomingRequest):
     request.onExchange?.(exchange);
     try {
       const { status, headers, body } = await reply;
-      return { status, headers: { ...answerHeaders(exchange), ...headers }, body, exchange };
+      return { status, headers: Object.assign(answerHeaders(exchange), headers), body, exchange };
     } catch (error) {
       return { ...errorAnswer(toGatewayError(error), dialect, exchange.id, answerHeaders(exchange)), exchange };
     }
@@ -65,9 +65,10 @@ export async function answerRequest(gateway: Gateway, request: IncomingRequest):
   }
 }
 
+/** Those that middleware has set, and ours with them. */
 function answerHeaders(exchange: Exchange): Record<string, string> {
-  const { winner, attempts, responseHeaders, startedAt } = exchange;
-  const headers: Record<string, string> = { ...responseHeaders, "x-request-id": exchange.id };
+  const { winner, attempts, responseHeaders: headers, startedAt } = exchange;
+  headers["x-request-id"] = exchange.id;
   if (exchange.dialect.returnHeaders.includes("request-id")) headers["request-id"] = exchange.id;
   const tried = Math.max(attempts.length, winner?.attempt ?? 0);
   if (tried > 0) headers["x-turnpike-attempts"] = String(tried);
@@ -77,19 +78,31 @@ function answerHeaders(exchange: Exchange): Record<string, string> {
     if (region) headers["x-turnpike-region"] = headerText(region);
     if (winner.changes.length > 0) headers["x-turnpike-changes"] = formatChanges(winner.changes);
     const cost = winner.finished?.costNanoUsd;
-    if (typeof cost === "number")
-      headers["x-turnpike-cost-usd"] = (cost / 1e9).toFixed(9).replace(/0+$/, "").replace(/\.$/, "");
+    if (typeof cost === "number") headers["x-turnpike-cost-usd"] = usd(cost);
     const upstream = winner.firstTokenMs ?? winner.finished?.totalMs;
     if (upstream !== undefined)
       headers["x-turnpike-overhead-ms"] = Math.max(0, performance.now() - startedAt - upstream).toFixed(2);
   }
-  const refused = attempts.find((attempt) => attempt.outcome.error?.code === "budget_exceeded");
-  if (winner && refused)
-    headers["x-turnpike-redirected"] = headerText(`budget:${refused.outcome.error?.details?.limit}`);
+  const refused = winner && attempts.length > 1 ? attempts.find(isOverBudget) : undefined;
+  if (refused) headers["x-turnpike-redirected"] = headerText(`budget:${refused.outcome.error?.details?.limit}`);
   return headers;
 }
 
-const headerText = (text: string) => text.replace(/[^\x20-\x7e]/g, "?").slice(0, 200);
+const isOverBudget = ({ outcome }: AttemptRecord) => outcome.error?.code === "budget_exceeded";
+
+const UNSAFE = /[^\x20-\x7e]/;
+const headerText = (text: string) => (UNSAFE.test(text) ? text.replace(/[^\x20-\x7e]/g, "?") : text).slice(0, 200);
+
+/** Nano-dollars in dollars, to the last digit: `0.000123`. */
+function usd(nano: number): string {
+  const dollars = Math.floor(nano / 1e9);
+  const rest = nano - dollars * 1e9;
+  if (rest === 0) return String(dollars);
+  const digits = String(1e9 + rest);
+  let end = digits.length;
+  while (digits.charCodeAt(end - 1) === 0x30) end--;
+  return `${dollars}.${digits.slice(1, end)}`;
+}
 
 /** Every error in the caller's own envelope, with the hints that its SDK obeys. */
 export function errorAnswer(

@@ -80,16 +80,17 @@ function ownPath(url: string, basePath: string): string | undefined {
   return path.slice(basePath.length);
 }
 
-const ONCE = new Set(["host", "authorization", "x-api-key", "x-goog-api-key", "content-length"]);
+const ONCE = ["host", "authorization", "x-api-key", "x-goog-api-key", "content-length"];
 
 /** Node keeps the first of two; who sends two means to smuggle one. */
 function repeatedHeader(raw: readonly string[]): string | undefined {
-  const seen = new Set<string>();
+  let seen = 0;
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]!.toLowerCase();
-    if (!ONCE.has(name)) continue;
-    if (seen.has(name)) return name;
-    seen.add(name);
+    const place = ONCE.indexOf(name);
+    if (place === -1) continue;
+    if (seen & (1 << place)) return name;
+    seen |= 1 << place;
   }
   return undefined;
 }
@@ -126,13 +127,11 @@ async function readBody(
       chunks.push(chunk);
     });
     request.on("end", () => resolve({ bytes: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks) }));
-    const gone = () => {
-      // Every request closes once; only one that is not complete was left.
-      if (request.complete) return;
-      reject(new GatewayError("client_closed", "The caller closed the connection while sending"));
-    };
-    request.on("error", gone);
-    request.on("close", gone);
+    // Every request closes once; only one that is not complete was left.
+    request.on("close", () => {
+      if (!request.complete)
+        reject(new GatewayError("client_closed", "The caller closed the connection while sending"));
+    });
   });
 }
 

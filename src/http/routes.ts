@@ -1,4 +1,4 @@
-import type { Dialect, Operation, PathFacts, Route } from "../core/dialect.ts";
+import type { Dialect, Operation, PathFacts } from "../core/dialect.ts";
 
 export interface RouteMatch {
   dialect: Dialect;
@@ -26,59 +26,64 @@ export interface RequestLine {
  * its prefix; where two dialects share a path (`/v1/models`), the headers tell which one the caller speaks.
  */
 export function routeTable(dialects: readonly Dialect[]): (line: RequestLine) => Found {
-  const literal = new Map<string, { route: Route; dialect: Dialect }[]>();
-  const patterns: { start: string; end: string; route: Route; dialect: Dialect }[] = [];
+  const literal = new Map<string, Methods>();
+  const patterns: Pattern[] = [];
   for (const dialect of dialects) {
-    for (const route of dialect.routes) {
+    for (const { method, path, operation, stream } of dialect.routes) {
+      const match: RouteMatch = { dialect, operation, path: stream === undefined ? {} : { stream } };
       for (const prefix of ["", dialect.prefix]) {
-        const path = prefix + route.path;
+        const full = prefix + path;
         // The front page of an application is its own, whoever is mounted in it.
-        if (path === "/") continue;
-        const hole = path.indexOf("{model}");
-        if (hole === -1) literal.set(path, [...(literal.get(path) ?? []), { route, dialect }]);
-        else patterns.push({ start: path.slice(0, hole), end: path.slice(hole + 7), route, dialect });
+        if (full === "/") continue;
+        const hole = full.indexOf("{model}");
+        if (hole === -1) {
+          const methods: Methods = literal.get(full) ?? new Map();
+          literal.set(full, methods.set(method, [...(methods.get(method) ?? []), match]));
+        } else patterns.push({ method, start: full.slice(0, hole), end: full.slice(hole + 7), match });
       }
     }
   }
 
   return ({ method, path, headers }) => {
+    const methods = literal.get(path);
+    const known = methods?.get(method);
+    if (known) return preferred(known, headers);
+    if (methods) {
+      return {
+        allow: [...methods.keys()].join(", "),
+        dialect: preferred([...methods.values()].flat(), headers).dialect,
+      };
+    }
     const own = OWN[path];
     if (own) return method === "GET" || method === "HEAD" ? { own } : undefined;
-    const known = literal.get(path);
-    if (known) {
-      const fits = known.filter(({ route }) => route.method === method);
-      if (fits.length === 0) {
-        const allow = [...new Set(known.map((each) => each.route.method))].join(", ");
-        return { allow, dialect: preferred(known, headers).dialect };
-      }
-      const { route, dialect } = preferred(fits, headers);
-      return { dialect, operation: route.operation, path: factsOf(route) };
-    }
     const fits = patterns.filter(
-      ({ start, end, route }) =>
-        route.method === method &&
-        path.length > start.length + end.length &&
-        path.startsWith(start) &&
-        path.endsWith(end),
+      ({ method: taken, start, end }) =>
+        taken === method && path.length > start.length + end.length && path.startsWith(start) && path.endsWith(end),
     );
     if (fits.length === 0) return undefined;
-    const { start, end, route, dialect } = preferred(fits, headers);
+    const match = preferred(
+      fits.map((each) => each.match),
+      headers,
+    );
+    const { start, end } = fits.find((each) => each.match === match)!;
     try {
-      return {
-        dialect,
-        operation: route.operation,
-        path: {
-          ...factsOf(route),
-          model: decodeURIComponent(path.slice(start.length, path.length - end.length)),
-        },
-      };
+      const model = decodeURIComponent(path.slice(start.length, path.length - end.length));
+      return { ...match, path: { ...match.path, model } };
     } catch {
       return undefined;
     }
   };
 }
 
-const factsOf = ({ stream }: Route): PathFacts => (stream === undefined ? {} : { stream });
+/** What each method of a path means; more than one thing where dialects share it. */
+type Methods = Map<string, readonly RouteMatch[]>;
+
+interface Pattern {
+  method: string;
+  start: string;
+  end: string;
+  match: RouteMatch;
+}
 
 function preferred<T extends { dialect: Dialect }>(fits: readonly T[], headers: RequestLine["headers"]): T {
   if (fits.length === 1) return fits[0]!;

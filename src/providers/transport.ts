@@ -41,23 +41,24 @@ function stopped(reason: Error, sent: boolean): Error {
   return isGatewayError(reason) ? new GatewayError(reason.code, reason.message, { ...reason, billable: sent }) : reason;
 }
 
-/** Buffers what comes before `start`, so that nothing is lost between the head and the first reader. */
-class BufferedSource implements ByteSource {
+/** A body that comes by itself: buffers what is there before `start`, so that nothing is lost until the first reader. */
+abstract class PushedBody implements ByteSource {
   #sink: ByteSink | undefined;
-  #early: Uint8Array[] = [];
+  #early: Uint8Array[] | undefined;
   #ended = false;
   #error: Error | undefined;
   #cancelled = false;
-  readonly #control: { pause(): void; resume(): void; cancel(): void };
 
-  constructor(control: { pause(): void; resume(): void; cancel(): void }) {
-    this.#control = control;
-  }
+  abstract pause(): void;
+  abstract resume(): void;
+  /** Closes the connection. */
+  protected abstract stop(): void;
+
   start(sink: ByteSink): void {
     this.#sink = sink;
     const early = this.#early;
-    this.#early = [];
-    for (const chunk of early) {
+    this.#early = undefined;
+    for (const chunk of early ?? []) {
       if (this.#cancelled) return;
       sink.data(chunk);
     }
@@ -65,28 +66,23 @@ class BufferedSource implements ByteSource {
     if (this.#error) sink.error(this.#error);
     else if (this.#ended) sink.end();
   }
-  pause(): void {
-    this.#control.pause();
-  }
-  resume(): void {
-    this.#control.resume();
-  }
   cancel(): void {
     if (this.#cancelled) return;
     this.#cancelled = true;
-    this.#early = [];
-    if (!this.#ended && !this.#error) this.#control.cancel();
+    this.#early = undefined;
+    if (!this.#ended && !this.#error) this.stop();
   }
-  data(chunk: Uint8Array): void {
+  protected push(chunk: Uint8Array): void {
     if (this.#cancelled) return;
     if (this.#sink) this.#sink.data(chunk);
-    else this.#early.push(chunk);
+    else if (this.#early) this.#early.push(chunk);
+    else this.#early = [chunk];
   }
-  end(): void {
+  protected end(): void {
     this.#ended = true;
     if (!this.#cancelled) this.#sink?.end();
   }
-  error(error: Error): void {
+  protected break(error: Error): void {
     if (this.#ended || this.#error) return;
     this.#error = error;
     if (!this.#cancelled) this.#sink?.error(error);
@@ -122,67 +118,90 @@ export function undiciTransport(
   });
   const send: Transport = (call) =>
     new Promise<UpstreamResponse>((resolve, reject) => {
-      let sent = false;
-      let body: BufferedSource | undefined;
-      let abort: ((reason: Error) => void) | undefined;
-      let aborted: Error | undefined;
-      call.onAbort?.((reason) => {
-        aborted = stopped(reason, sent);
-        // Still waiting for a connection: with the caller gone nothing else has to wait for it.
-        if (abort) abort(aborted);
-        else reject(aborted);
-      });
-      const handler: Dispatcher.DispatchHandler = {
-        onRequestStart(controller) {
-          abort = (reason) => controller.abort(reason);
-          if (aborted) controller.abort(aborted);
-          else sent = true;
-        },
-        onResponseStart(controller, status, headers) {
-          if (isRedirect(status)) {
-            reject(redirected(status));
-            controller.abort(new Error("redirect"));
-            return;
-          }
-          body = new BufferedSource({
-            pause: () => controller.pause(),
-            resume: () => controller.resume(),
-            cancel: () => controller.abort(new Error("cancelled")),
-          });
-          resolve({ status, headers: flatten(headers), body });
-        },
-        onResponseData(_controller, chunk) {
-          body?.data(chunk);
-        },
-        onResponseEnd() {
-          body?.end();
-        },
-        onResponseError(_controller, error) {
-          const known = aborted ?? failure(error, sent);
-          if (body) body.error(known);
-          else reject(known);
-        },
+      const handler = new UndiciCall(resolve, reject);
+      call.onAbort?.((reason) => handler.abort(reason));
+      const { timeouts: patience } = call;
+      const options: Dispatcher.DispatchOptions = {
+        method: call.method,
+        path: prefix + call.path,
+        headers: call.headers,
+        body: call.body ?? null,
       };
-      client.dispatch(
-        {
-          method: call.method,
-          path: prefix + call.path,
-          headers: call.headers,
-          body: call.body ?? null,
-          ...(call.timeouts?.firstByteMs !== undefined && { headersTimeout: call.timeouts.firstByteMs }),
-          ...(call.timeouts?.idleMs !== undefined && { bodyTimeout: call.timeouts.idleMs }),
-        },
-        handler,
-      );
+      if (patience?.firstByteMs !== undefined) options.headersTimeout = patience.firstByteMs;
+      if (patience?.idleMs !== undefined) options.bodyTimeout = patience.idleMs;
+      client.dispatch(options, handler);
     });
   return { send, close: () => client.destroy() };
 }
 
+/** One call and the body of its answer: one object, because there is one for every request. */
+class UndiciCall extends PushedBody implements Dispatcher.DispatchHandler {
+  readonly #resolve: (response: UpstreamResponse) => void;
+  readonly #reject: (error: Error) => void;
+  #controller: Dispatcher.DispatchController | undefined;
+  #sent = false;
+  #answered = false;
+  #aborted: Error | undefined;
+
+  constructor(resolve: (response: UpstreamResponse) => void, reject: (error: Error) => void) {
+    super();
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  abort(reason: Error): void {
+    this.#aborted = stopped(reason, this.#sent);
+    // Still waiting for a connection: with the caller gone nothing else has to wait for it.
+    if (this.#controller) this.#controller.abort(this.#aborted);
+    else this.#reject(this.#aborted);
+  }
+  pause(): void {
+    this.#controller!.pause();
+  }
+  resume(): void {
+    this.#controller!.resume();
+  }
+  protected stop(): void {
+    this.#controller!.abort(new Error("cancelled"));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#aborted) controller.abort(this.#aborted);
+    else this.#sent = true;
+  }
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (isRedirect(status)) {
+      this.#reject(redirected(status));
+      controller.abort(new Error("redirect"));
+      return;
+    }
+    this.#answered = true;
+    this.#resolve({ status, headers: flatten(headers), body: this });
+  }
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.push(chunk);
+  }
+  onResponseEnd(): void {
+    this.end();
+  }
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    const known = this.#aborted ?? failure(error, this.#sent);
+    if (this.#answered) this.break(known);
+    else this.#reject(known);
+  }
+}
+
+/** Names are in lower case already. */
 function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
   const flat: Record<string, string> = {};
   for (const name in headers) {
     const value = headers[name];
-    if (value !== undefined) flat[name.toLowerCase()] = typeof value === "string" ? value : value.join(", ");
+    if (value !== undefined) flat[name] = typeof value === "string" ? value : value.join(", ");
   }
   return flat;
 }
@@ -219,49 +238,52 @@ export function fetchTransport(fetcher: typeof fetch, baseURL: string, timeouts:
     return {
       status: response.status,
       headers: Object.fromEntries(response.headers),
-      body: readerSource(response, controller, patience),
+      body: new FetchedBody(response, controller, patience.idleMs),
     };
   };
 }
 
-function readerSource(response: Response, controller: AbortController, timeouts: Timeouts): ByteSource {
-  let paused: Promise<void> | undefined;
-  let unpause: (() => void) | undefined;
-  const body = new BufferedSource({
-    pause: () => {
-      paused ??= new Promise((resolve) => {
-        unpause = resolve;
-      });
-    },
-    resume: () => {
-      paused = undefined;
-      unpause?.();
-    },
-    cancel: () => controller.abort(new Error("cancelled")),
-  });
-  const reader = response.body?.getReader();
-  void (async () => {
+class FetchedBody extends PushedBody {
+  readonly #controller: AbortController;
+  #paused: Promise<void> | undefined;
+  #unpause: (() => void) | undefined;
+
+  constructor(response: Response, controller: AbortController, idleMs = 60_000) {
+    super();
+    this.#controller = controller;
+    void this.#read(response.body?.getReader(), idleMs);
+  }
+  pause(): void {
+    this.#paused ??= new Promise((resolve) => {
+      this.#unpause = resolve;
+    });
+  }
+  resume(): void {
+    this.#paused = undefined;
+    this.#unpause?.();
+  }
+  protected stop(): void {
+    this.#controller.abort(new Error("cancelled"));
+  }
+
+  async #read(reader: ReadableStreamDefaultReader<Uint8Array> | undefined, idleMs: number): Promise<void> {
+    const { signal } = this.#controller;
     try {
       for (;;) {
-        if (paused) await paused;
-        const idle = timer(timeouts.idleMs ?? 60_000, () =>
-          controller.abort(
+        if (this.#paused) await this.#paused;
+        const idle = timer(idleMs, () =>
+          this.#controller.abort(
             new GatewayError("upstream_timeout", "The upstream went silent in the middle of its answer"),
           ),
         );
         const chunk = await reader?.read().finally(() => idle.clear());
-        if (!chunk || chunk.done) return body.end();
-        body.data(chunk.value);
+        if (!chunk || chunk.done) return this.end();
+        this.push(chunk.value);
       }
     } catch (error) {
-      body.error(
-        controller.signal.aborted
-          ? (controller.signal.reason as Error)
-          : failure(error as Error & { code?: string }, true),
-      );
+      this.break(signal.aborted ? (signal.reason as Error) : failure(error as Error & { code?: string }, true));
     }
-  })();
-  return body;
+  }
 }
 
 function dropUndefined(timeouts: UpstreamCall["timeouts"]): Timeouts {

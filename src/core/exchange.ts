@@ -232,7 +232,7 @@ export class Exchange {
         totalMs: performance.now() - attempt.startedAt,
       });
     }
-    attempt.onFinish((outcome) => this.finish({ ...outcome, totalMs: performance.now() - this.startedAt }));
+    attempt.onFinish(finishCaller);
   }
 
   /** Called exactly once, when the attempt (after the router) or the exchange (before it) has ended, however it ended. */
@@ -359,6 +359,11 @@ export class Exchange {
     return new GatewayError(code, message, { ...options, provider: this.target?.providerName });
   }
 }
+
+/** The caller's exchange ends as the attempt that answers it. */
+const finishCaller: Finisher = (outcome, { parent }) => {
+  parent!.finish({ ...outcome, totalMs: performance.now() - parent!.startedAt });
+};
 
 const initOf = ({ id, operation, dialect, headers, services, trusted, identity }: Exchange) => ({
   id,

@@ -20,7 +20,13 @@ export interface Members {
 const MAX_DEPTH = 128;
 
 const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
 const BACKSLASH = 0x5c;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+/** Makes a brace of a bracket. */
+const BRACE_BIT = 0x20;
 
 /**
  * Finds the top-level members of a JSON object without parsing it: strings are hopped over, the rest is counted.
@@ -29,46 +35,81 @@ const BACKSLASH = 0x5c;
  * @throws GatewayError `invalid_request` for anything but one object, duplicate top-level members, or too deep nesting
  */
 export function scanObject(bytes: Buffer): Members {
-  const places = new Map<string, Place>();
-  const length = bytes.length;
   if (!isUtf8(bytes)) refuse("The request body is not valid UTF-8");
   if (bytes[0] === 0xef && bytes[1] === 0xbb) refuse("The request body starts with a byte order mark");
+  const text = new Text(bytes);
   let i = skipSpace(bytes, 0);
-  if (i === length) refuse("The request body is empty; a JSON object was expected");
-  if (bytes[i] !== 0x7b) refuse("The request body must be a JSON object");
-  const open = i;
+  if (i === bytes.length) refuse("The request body is empty; a JSON object was expected");
+  if (bytes[i] !== OPEN_BRACE) refuse("The request body must be a JSON object");
+  const found = new Found(i);
   i = skipSpace(bytes, i + 1);
-  if (bytes[i] === 0x7d) {
+  if (bytes[i] === CLOSE_BRACE) {
     i++;
   } else {
     for (;;) {
       if (bytes[i] !== QUOTE) refuse(`The request body is not valid JSON: a member name was expected at byte ${i}`);
-      const nameEnd = stringEnd(bytes, i);
-      const name = memberName(bytes, i, nameEnd);
+      const nameEnd = text.stringEnd(i);
+      const name = memberName(text, i, nameEnd);
       i = skipSpace(bytes, nameEnd);
-      if (bytes[i] !== 0x3a) refuse(`The request body is not valid JSON: ":" was expected at byte ${i}`);
+      if (bytes[i] !== COLON) refuse(`The request body is not valid JSON: ":" was expected at byte ${i}`);
       const start = skipSpace(bytes, i + 1);
-      const end = valueEnd(bytes, start);
-      if (places.has(name)) {
+      const end = valueEnd(text, start);
+      if (!found.add(name, { start, end, value: undefined })) {
         throw new GatewayError("invalid_request", `\`${name.slice(0, 64)}\` stands twice in the request body`, {
           param: name.slice(0, 64),
         });
       }
-      places.set(name, { start, end });
       i = skipSpace(bytes, end);
-      if (bytes[i] === 0x2c) {
+      if (bytes[i] === COMMA) {
         i = skipSpace(bytes, i + 1);
         continue;
       }
-      if (bytes[i] === 0x7d) {
+      if (bytes[i] === CLOSE_BRACE) {
         i++;
         break;
       }
       refuse(`The request body is not valid JSON: "," or "}" was expected at byte ${i}`);
     }
   }
-  if (skipSpace(bytes, i) !== length) refuse("The request body is not valid JSON: there is more after the object");
-  return { open, size: places.size, get: (name) => places.get(name) };
+  if (skipSpace(bytes, i) !== bytes.length) {
+    refuse("The request body is not valid JSON: there is more after the object");
+  }
+  return found;
+}
+
+/** Members that are looked through one by one; more are found by a map. */
+const FEW = 16;
+
+class Found implements Members {
+  readonly open: number;
+  readonly #names: string[] = [];
+  readonly #places: Place[] = [];
+  #byName: Map<string, Place> | undefined;
+
+  constructor(open: number) {
+    this.open = open;
+  }
+
+  get size(): number {
+    return this.#names.length;
+  }
+
+  get(name: string): Place | undefined {
+    if (this.#byName) return this.#byName.get(name);
+    const names = this.#names;
+    for (let i = 0; i < names.length; i++) if (names[i] === name) return this.#places[i];
+    return undefined;
+  }
+
+  /** @returns false where there is one of this name */
+  add(name: string, place: Place): boolean {
+    if (this.get(name)) return false;
+    this.#names.push(name);
+    this.#places.push(place);
+    if (this.#byName) this.#byName.set(name, place);
+    else if (this.#names.length > FEW) this.#byName = new Map(this.#names.map((each, i) => [each, this.#places[i]!]));
+    return true;
+  }
 }
 
 function refuse(message: string): never {
@@ -76,13 +117,17 @@ function refuse(message: string): never {
 }
 
 function skipSpace(bytes: Buffer, from: number): number {
+  const { length } = bytes;
   let i = from;
-  for (let c = bytes[i]; c === 0x20 || c === 0x0a || c === 0x0d || c === 0x09; c = bytes[++i]);
+  for (; i < length; i++) {
+    const c = bytes[i]!;
+    if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) break;
+  }
   return i;
 }
 
-function memberName(bytes: Buffer, start: number, end: number): string {
-  const raw = bytes.toString("utf8", start + 1, end - 1);
+function memberName(text: Text, start: number, end: number): string {
+  const raw = text.slice(start + 1, end - 1);
   if (!raw.includes("\\")) return raw;
   try {
     return JSON.parse(`"${raw}"`) as string;
@@ -91,57 +136,121 @@ function memberName(bytes: Buffer, start: number, end: number): string {
   }
 }
 
-/** `start` is at the opening quote; returns the offset behind the closing one. */
-function stringEnd(bytes: Buffer, start: number): number {
-  let from = start + 1;
-  for (;;) {
-    // Short strings are the most: look by hand before calling into native code.
-    const near = Math.min(from + 24, bytes.length);
-    let quote = -1;
-    for (let i = from; i < near; i++) {
-      if (bytes[i] === QUOTE) {
-        quote = i;
-        break;
-      }
-    }
-    if (quote === -1) quote = bytes.indexOf(QUOTE, near);
-    if (quote === -1) return refuse("The request body is not valid JSON: a string does not end");
-    let back = quote - 1;
-    while (bytes[back] === BACKSLASH) back--;
-    if ((quote - back) % 2 === 1) return quote + 1;
-    from = quote + 1;
-  }
-}
-
-function valueEnd(bytes: Buffer, start: number): number {
-  const first = bytes[start];
-  if (first === QUOTE) return stringEnd(bytes, start);
-  if (first === 0x7b || first === 0x5b) return containerEnd(bytes, start);
+function valueEnd(text: Text, start: number): number {
+  const { bytes } = text;
+  const { length } = bytes;
+  const first = start < length ? bytes[start]! : 0;
+  if (first === QUOTE) return text.stringEnd(start);
+  if ((first | BRACE_BIT) === OPEN_BRACE) return containerEnd(text, start);
   let i = start;
-  for (let c = bytes[i]; c !== undefined && c !== 0x2c && c !== 0x7d && c > 0x20; c = bytes[++i]);
+  for (; i < length; i++) {
+    const c = bytes[i]!;
+    if (c === COMMA || c === CLOSE_BRACE || c <= 0x20) break;
+  }
   if (i === start) refuse(`The request body is not valid JSON: a value was expected at byte ${start}`);
   return i;
 }
 
-function containerEnd(bytes: Buffer, start: number): number {
-  const closers: number[] = [];
+/** What closes each of the open brackets. One for all scans: none is interrupted. */
+const closers = new Uint8Array(MAX_DEPTH);
+
+function containerEnd(text: Text, start: number): number {
+  const { bytes } = text;
+  const { length } = bytes;
+  let depth = 0;
   let i = start;
-  const length = bytes.length;
   while (i < length) {
-    const c = bytes[i]!;
-    if (c === QUOTE) {
-      i = stringEnd(bytes, i);
-      continue;
+    let c = bytes[i]!;
+    while (c === QUOTE) {
+      i = text.stringEnd(i);
+      c = bytes[i]!;
+      // Behind a separator there mostly is the next string.
+      if (c === COLON || c === COMMA) c = bytes[++i]!;
     }
-    if (c === 0x7b || c === 0x5b) {
+    if ((c | BRACE_BIT) === OPEN_BRACE) {
+      if (depth === MAX_DEPTH) refuse(`The request body is nested deeper than ${MAX_DEPTH} levels`);
       // The closing bracket is two code points further in both cases.
-      closers.push(c + 2);
-      if (closers.length > MAX_DEPTH) refuse(`The request body is nested deeper than ${MAX_DEPTH} levels`);
-    } else if (c === 0x7d || c === 0x5d) {
-      if (closers.pop() !== c) refuse(`The request body is not valid JSON: unexpected bracket at byte ${i}`);
-      if (closers.length === 0) return i + 1;
+      closers[depth++] = c + 2;
+    } else if ((c | BRACE_BIT) === CLOSE_BRACE) {
+      if (closers[--depth] !== c) refuse(`The request body is not valid JSON: unexpected bracket at byte ${i}`);
+      if (depth === 0) return i + 1;
     }
     i++;
   }
   return refuse("The request body is not valid JSON: it ends too early");
+}
+
+/** Bytes that are read as text at a time. */
+const WINDOW = 8_192;
+
+/** The body, a window of which is read as Latin-1 text: a native search costs half as much in a string as in a buffer. */
+class Text {
+  readonly bytes: Buffer;
+  #window: string;
+  #at = 0;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+    this.#window = bytes.toString("latin1", 0, WINDOW);
+  }
+
+  slice(start: number, end: number): string {
+    const at = this.#at;
+    const isSame = start >= at && end - at <= this.#window.length && isAscii(this.bytes, start, end);
+    return isSame ? this.#window.slice(start - at, end - at) : this.bytes.toString("utf8", start, end);
+  }
+
+  /** `start` is at the opening quote; returns the offset behind the closing one. */
+  stringEnd(start: number): number {
+    const { bytes } = this;
+    let from = start + 1;
+    for (;;) {
+      let quote = nearQuote(bytes, from);
+      if (quote === -1) quote = this.farQuote(from + NEAR);
+      if (bytes[quote - 1] !== BACKSLASH) return quote + 1;
+      let back = quote - 2;
+      while (bytes[back] === BACKSLASH) back--;
+      if ((quote - back) % 2 === 1) return quote + 1;
+      from = quote + 1;
+    }
+  }
+
+  farQuote(from: number): number {
+    const found = this.#window.indexOf('"', from - this.#at);
+    if (found !== -1) return this.#at + found;
+    const quote = this.bytes.indexOf(QUOTE, from);
+    if (quote === -1) return refuse("The request body is not valid JSON: a string does not end");
+    this.#at = quote;
+    this.#window = this.bytes.toString("latin1", quote, quote + WINDOW);
+    return quote;
+  }
+}
+
+function isAscii(bytes: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (bytes[i]! >= 0x80) return false;
+  return true;
+}
+
+/** Bytes in which a quote is looked for by hand: most strings are short. */
+const NEAR = 12;
+
+/** Written out, as a loop takes twice as long. */
+function nearQuote(bytes: Buffer, from: number): number {
+  let i = from - 1;
+  if (
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE &&
+    bytes[++i] !== QUOTE
+  )
+    return -1;
+  return i;
 }

@@ -1,5 +1,5 @@
 /** The form of a virtual key: `tp-`, 256 random bits, and a checksum that tells a typo from an unknown key. */
-import { createHash, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
 
 const PREFIX = "tp-";
@@ -25,7 +25,7 @@ export function isKey(text: string): boolean {
 
 /** SHA-256 of a key as `sha256:` and 64 hexadecimal digits: the only form in which it is kept. */
 export function hashKey(key: string): string {
-  return `sha256:${createHash("sha256").update(key).digest("hex")}`;
+  return `sha256:${hash("sha256", key)}`;
 }
 
 /** Names a key in lists, logs and budgets; derived from nothing secret. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { formatChange } from "../core/changes.ts";
 import type { ErrorCode, GatewayError } from "../core/errors.ts";
-import type { AttemptRecord, Exchange, Outcome } from "../core/exchange.ts";
+import type { AttemptRecord, Exchange, NoteRecord, Outcome } from "../core/exchange.ts";
 import { defineMiddleware, type Middleware } from "../core/middleware.ts";
 
 /** Errors by which the gateway itself kept a request from its target. */
@@ -39,110 +39,121 @@ export function logger(given: LoggerOptions = {}): Middleware {
   const parsed = loggerOptions.safeParse(given);
   if (!parsed.success) throw new TypeError(`logger: ${z.prettifyError(parsed.error)}`);
   const sink = parsed.data.to ?? consoleSink(parsed.data.format);
-  const write = (level: "info" | "warn", record: object, message: string) => {
+  const write = (isGood: boolean, record: object, message: string) => {
     try {
-      sink[level](record, message);
+      if (isGood) sink.info(record, message);
+      else sink.warn(record, message);
     } catch {
       // A broken log must not break the answer.
     }
   };
+  // One of each for all exchanges.
+  const onAttempt = (record: AttemptRecord, exchange: Exchange) =>
+    write(record.outcome.ok, attemptFields(exchange, record), "attempt");
+  const onNote = (record: NoteRecord, exchange: Exchange) =>
+    write(false, { requestId: exchange.id, ...record }, record.event);
+  const onFinish = (outcome: Outcome, exchange: Exchange) =>
+    write(outcome.ok, requestFields(exchange, outcome), "request");
   return defineMiddleware({ id: "logger" }, (exchange, next) => {
-    exchange.onAttempt((record) =>
-      write(record.outcome.ok ? "info" : "warn", attemptFields(exchange, record), "attempt"),
-    );
-    exchange.onNote((record) => write("warn", { requestId: exchange.id, ...record }, record.event));
-    exchange.onFinish((outcome) => write(outcome.ok ? "info" : "warn", requestFields(exchange, outcome), "request"));
+    exchange.onAttempt(onAttempt);
+    exchange.onNote(onNote);
+    exchange.onFinish(onFinish);
     return next(exchange);
   });
 }
 
-function attemptFields(exchange: Exchange, record: AttemptRecord) {
-  return {
+/** A record in the making. Its fields are assigned in the order in which they are read. */
+type Fields = Record<string, unknown>;
+
+function attemptFields({ id }: Exchange, record: AttemptRecord): Fields {
+  const { number, target, provider, model, jurisdiction, region, policies, outcome, changes, capture } = record;
+  const fields: Fields = {
     event: "attempt",
-    requestId: exchange.id,
-    attempt: record.number,
-    target: clean(record.target),
-    provider: record.provider,
-    model: clean(record.model),
-    ...(record.jurisdiction && { jurisdiction: record.jurisdiction }),
-    ...(record.region && { region: record.region }),
-    ...(record.policies.length > 0 && { policies: record.policies.map((policy) => clean(policy)) }),
-    ...outcomeFields(record.outcome),
-    ...(record.changes.length > 0 && { changes: record.changes.map(formatChange) }),
-    ...(record.capture && { capture: record.capture }),
+    requestId: id,
+    attempt: number,
+    target: clean(target),
+    provider,
+    model: clean(model),
   };
+  if (jurisdiction) fields.jurisdiction = jurisdiction;
+  if (region) fields.region = region;
+  if (policies.length > 0) fields.policies = policies.map((policy) => clean(policy));
+  addOutcome(fields, outcome);
+  if (changes.length > 0) fields.changes = changes.map(formatChange);
+  if (capture) fields.capture = capture;
+  return fields;
 }
 
-function requestFields(exchange: Exchange, outcome: Outcome) {
-  const { identity } = exchange;
+function requestFields(exchange: Exchange, outcome: Outcome): Fields {
+  const { key, user, team } = exchange.identity;
   const served = exchange.winner?.target;
   const cached = exchange.responseHeaders["x-turnpike-cache"];
-  return {
+  const fields: Fields = {
     event: "request",
     requestId: exchange.id,
     operation: exchange.operation,
     dialect: exchange.dialect.id,
     requestedModel: clean(exchange.modelName),
-    ...(identity.key && { key: clean(identity.key) }),
-    ...(identity.user && { user: clean(identity.user) }),
-    ...(identity.team && { team: clean(identity.team) }),
-    ...(cached && cached !== "bypass" && { cache: cached }),
-    ...(served && { target: clean(served.name) }),
-    ...(exchange.route && { route: routeFields(exchange.route) }),
-    attempts: exchange.attempts.length,
-    ...outcomeFields(outcome),
   };
+  if (key) fields.key = clean(key);
+  if (user) fields.user = clean(user);
+  if (team) fields.team = clean(team);
+  if (cached && cached !== "bypass") fields.cache = cached;
+  if (served) fields.target = clean(served.name);
+  if (exchange.route) fields.route = routeFields(exchange.route);
+  fields.attempts = exchange.attempts.length;
+  addOutcome(fields, outcome);
+  return fields;
 }
 
-function routeFields({ rule, candidates, excluded }: NonNullable<Exchange["route"]>) {
-  return {
-    ...(rule && { rule: clean(rule) }),
-    candidates: candidates.map((name) => clean(name)),
-    ...(excluded.length > 0 && {
-      excluded: excluded.map(({ target, reason }) => ({ target: clean(target), reason: clean(reason) })),
-    }),
-  };
+function routeFields({ rule, candidates, excluded }: NonNullable<Exchange["route"]>): Fields {
+  const fields: Fields = {};
+  if (rule) fields.rule = clean(rule);
+  fields.candidates = candidates.map((name) => clean(name));
+  if (excluded.length > 0) {
+    fields.excluded = excluded.map(({ target, reason }) => ({ target: clean(target), reason: clean(reason) }));
+  }
+  return fields;
 }
 
-function outcomeFields(outcome: Outcome) {
-  const { usage, error, costNanoUsd } = outcome;
-  return {
-    outcome: outcome.ok
-      ? "served"
-      : outcome.aborted
-        ? "aborted"
-        : REFUSALS.has(outcome.error?.code ?? "internal")
-          ? "refused"
-          : "failed",
-    status: outcome.status,
-    ...(error && errorFields(error)),
-    ...(usage && {
-      inputTokens: usage.inputTokens,
-      outputTokens: usage.outputTokens,
-      ...(usage.cacheReadTokens > 0 && { cacheReadTokens: usage.cacheReadTokens }),
-      ...(usage.cacheWriteTokens > 0 && { cacheWriteTokens: usage.cacheWriteTokens }),
-      ...(usage.reasoningTokens !== undefined && { reasoningTokens: usage.reasoningTokens }),
-      ...(usage.estimated && { estimated: true }),
-    }),
-    ...(typeof costNanoUsd === "number" && { costUsd: costNanoUsd / 1e9 }),
-    ...(outcome.firstTokenMs !== undefined && { firstTokenMs: Math.round(outcome.firstTokenMs) }),
-    totalMs: Math.round(outcome.totalMs),
-  };
+function addOutcome(fields: Fields, outcome: Outcome): void {
+  const { usage, error, costNanoUsd, firstTokenMs } = outcome;
+  fields.outcome = outcomeName(outcome);
+  fields.status = outcome.status;
+  if (error) addError(fields, error);
+  if (usage) {
+    fields.inputTokens = usage.inputTokens;
+    fields.outputTokens = usage.outputTokens;
+    if (usage.cacheReadTokens > 0) fields.cacheReadTokens = usage.cacheReadTokens;
+    if (usage.cacheWriteTokens > 0) fields.cacheWriteTokens = usage.cacheWriteTokens;
+    if (usage.reasoningTokens !== undefined) fields.reasoningTokens = usage.reasoningTokens;
+    if (usage.estimated) fields.estimated = true;
+  }
+  if (typeof costNanoUsd === "number") fields.costUsd = costNanoUsd / 1e9;
+  if (firstTokenMs !== undefined) fields.firstTokenMs = Math.round(firstTokenMs);
+  fields.totalMs = Math.round(outcome.totalMs);
 }
 
-function errorFields(error: GatewayError) {
-  return {
-    code: error.code,
-    reason: clean(redact(error.message)),
-    ...(error.upstreamCode && { upstreamCode: clean(error.upstreamCode) }),
-    ...(error.code === "internal" &&
-      error.cause instanceof Error && { cause: clean(redact(error.cause.stack ?? error.cause.message), 2_000) }),
-  };
+function outcomeName({ ok, aborted, error }: Outcome): string {
+  if (ok) return "served";
+  if (aborted) return "aborted";
+  return REFUSALS.has(error?.code ?? "internal") ? "refused" : "failed";
 }
+
+function addError(fields: Fields, { code, message, upstreamCode, cause }: GatewayError): void {
+  fields.code = code;
+  fields.reason = clean(redact(message));
+  if (upstreamCode) fields.upstreamCode = clean(upstreamCode);
+  if (code === "internal" && cause instanceof Error) fields.cause = clean(redact(cause.stack ?? cause.message), 2_000);
+}
+
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+const CONTROLS = new RegExp(CONTROL, "g");
 
 /** One line, no control characters, bounded: nothing a caller sends can forge a record. */
 function clean(text: string, most = 500): string {
-  const line = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, " ");
+  if (text.length <= most && !CONTROL.test(text)) return text;
+  const line = text.replace(CONTROLS, " ");
   return line.length > most ? `${line.slice(0, most)}…` : line;
 }
 

@@ -44,6 +44,55 @@ test("finds every member of any JSON object, however it is written", () => {
   );
 });
 
+/** Strings around the lengths at which the scan goes about them in another way, with all that could end them wrongly. */
+const longString = fc
+  .tuple(
+    fc.oneof(fc.nat(40), fc.integer({ min: 8_150, max: 8_250 }), fc.nat(40_000)),
+    fc.array(fc.constantFrom("a", '"', "\\", '\\"', "é", "日", "{", "]", ",", "\n"), { minLength: 1, maxLength: 8 }),
+  )
+  .map(([length, pattern]) =>
+    pattern
+      .join("")
+      .repeat(Math.ceil(length / pattern.length))
+      .slice(0, length),
+  );
+
+test("finds every member however long the strings are and however many members there are", () => {
+  const value = fc.oneof(longString, fc.array(longString, { maxLength: 3 }), fc.record({ content: longString }));
+  const object = fc
+    .tuple(fc.array(value, { maxLength: 4 }), fc.constantFrom(0, 1, 15, 16, 17, 40))
+    .map(([values, small]) => [...values, ...Array<number>(small).fill(1)])
+    .map((values) => Object.fromEntries(values.map((each, i) => [`${"é".repeat(i % 2)}member ${i}`, each])));
+  fc.assert(
+    fc.property(object, fc.constantFrom(undefined, 2), (given, indent) => {
+      const bytes = Buffer.from(JSON.stringify(given, null, indent));
+      const found = scanObject(bytes);
+      expect(found.size).toBe(Object.keys(given).length);
+      for (const [name, member] of Object.entries(given)) {
+        const place = found.get(name)!;
+        expect(JSON.parse(bytes.toString("utf8", place.start, place.end))).toEqual(member);
+      }
+      expect(found.get("member")).toBeUndefined();
+      expect(found.get("member 41")).toBeUndefined();
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("refuses every body that is cut off, wherever", () => {
+  const text = JSON.stringify({
+    a: [{ b: `say \\ "hello" to ${"everybody ".repeat(3)}` }, [1, {}], "x"],
+    é: "",
+    c: { d: null },
+  });
+  const bytes = Buffer.from(text);
+  for (let length = 0; length < bytes.length; length++) {
+    expect(() => scanObject(bytes.subarray(0, length)), String(length)).toThrow(
+      expect.objectContaining({ code: "invalid_request" }),
+    );
+  }
+});
+
 test("refuses, and never crashes or hangs, on any bytes that are no JSON object", () => {
   fc.assert(
     fc.property(
@@ -82,6 +131,12 @@ describe("a member that stands twice is refused", () => {
     '{"é":1,"\\u00e9":2}',
   ])("%s", (text) => {
     expect(() => scanObject(Buffer.from(text))).toThrow(/stands twice/);
+  });
+  test("also as the last of many", () => {
+    const many = Array.from({ length: 100 }, (_, i) => `"m${i}":${i}`).join(",");
+    expect(() => scanObject(Buffer.from(`{${many},"m99":1}`))).toThrow("`m99` stands twice in the request body");
+    expect(() => scanObject(Buffer.from(`{${many},"m0":1}`))).toThrow("`m0` stands twice in the request body");
+    expect(scanObject(Buffer.from(`{${many}}`)).get("m7")).toMatchObject({ start: 55, end: 56 });
   });
   test("but not one that stands once on each of two levels", () => {
     expect(scanObject(Buffer.from('{"a":{"a":1},"b":[{"a":1},{"a":2}]}')).size).toBe(2);

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
-import type { AuthOptions, Gateway } from "turnpike";
+import type { AuthOptions, Exchange, Gateway, Middleware, Reply } from "turnpike";
 import { auth, createGateway, hashKey, logger, router, translator } from "turnpike";
 import { simulated } from "turnpike/providers";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -270,6 +270,71 @@ describe("auth with a lookup function", () => {
 });
 
 describe("auth with static keys", () => {
+  /** What a middleware sees of an exchange, and whether it handed it on before it returned. */
+  function pass(gate: Middleware, headers: Record<string, string>) {
+    const exchange = { headers, identity: {}, trusted: false, model: "claude-x" } as unknown as Exchange;
+    let handedOn = false;
+    const answer = gate(exchange, async () => {
+      handedOn = true;
+      return { status: 200 } as Reply;
+    });
+    return { answer, handedOn, exchange };
+  }
+
+  test("hands a known caller on at once, whoever of many it is; others and their errors later", async () => {
+    const keys = Array.from({ length: 2_000 }, (_, i) => ({ id: `k${i}`, hash: hashKey(`static-key-${i}`) }));
+    const lookup = vi.fn((key: string) => (key === "looked-up" ? { user: "u" } : undefined));
+    const gate = auth({ keys, lookup });
+    for (const i of [0, 1_000, 1_999]) {
+      const { answer, handedOn, exchange } = pass(gate, { authorization: `Bearer static-key-${i}` });
+      expect([handedOn, exchange.identity]).toEqual([true, { key: `k${i}` }]);
+      expect(await answer).toEqual({ status: 200 });
+    }
+    expect(lookup).not.toHaveBeenCalled();
+    const first = pass(gate, { "x-api-key": "looked-up" });
+    expect(first.handedOn).toBe(false);
+    expect(await first.answer).toEqual({ status: 200 });
+    // An answer that is kept is known, too.
+    expect(pass(gate, { "x-api-key": "looked-up" }).handedOn).toBe(true);
+    expect(lookup).toHaveBeenCalledTimes(1);
+    // Never thrown at who calls it.
+    await expect(pass(gate, {}).answer).rejects.toMatchObject({ code: "unauthenticated" });
+    await expect(pass(gate, { "x-api-key": "wrong" }).answer).rejects.toMatchObject({ code: "unauthenticated" });
+    await expect(pass(gate, { "x-api-key": "wrong" }).answer).rejects.toMatchObject({ code: "unauthenticated" });
+  });
+
+  test("an expired key and a forbidden model are rejections, never thrown", async () => {
+    const gate = auth({
+      keys: [
+        { id: "old", key: "expired-key", expiresAt: "2020-01-01T00:00:00Z" },
+        { id: "gpt", key: "only-for-gpt", models: ["gpt-*"] },
+      ],
+    });
+    await expect(pass(gate, { "x-api-key": "expired-key" }).answer).rejects.toThrow("This API key has expired");
+    await expect(pass(gate, { "x-api-key": "only-for-gpt" }).answer).rejects.toMatchObject({ code: "forbidden" });
+  });
+
+  test.each([
+    [{ authorization: "Bearer key-number-1" }, "1"],
+    [{ authorization: "bearer   key-number-1" }, "1"],
+    [{ authorization: "BEARER key-number-1", "x-api-key": "key-number-2" }, "1"],
+    [{ "x-api-key": "key-number-1", "x-goog-api-key": "key-number-2" }, "1"],
+    [{ "x-goog-api-key": "key-number-2" }, "2"],
+    [{ authorization: "Basic a2V5", "x-api-key": "key-number-2" }, "2"],
+    [{ authorization: "Bearer ", "x-api-key": "key-number-2" }, "2"],
+    [{ authorization: "Bearer key-number-1 ", "x-api-key": "key-number-2" }, "2"],
+    [{ authorization: "Bearer key-number-1\tand more", "x-api-key": "key-number-2" }, "2"],
+    [{ authorization: "Bearer key-number-1x" }, undefined],
+    [{ authorization: "key-number-1" }, undefined],
+    [{ authorization: "Bearerkey-number-1" }, undefined],
+  ])("reads the key from %j", async (headers, id) => {
+    const gate = auth({ keys: ["1", "2"].map((each) => ({ id: each, key: `key-number-${each}` })) });
+    const { answer, exchange } = pass(gate, headers as Record<string, string>);
+    if (id === undefined) await expect(answer).rejects.toMatchObject({ code: "unauthenticated" });
+    else await answer;
+    expect(exchange.identity.key).toBe(id);
+  });
+
   test("knows models and expiry of them too", async () => {
     let now = Date.parse("2027-01-01T00:00:00Z");
     const keys = [{ id: "s", hash: hashKey("static-key"), models: ["gpt-*"], expiresAt: "2027-01-01T02:00:00+01:00" }];

@@ -134,6 +134,38 @@ test("there is one record per attempt and one per request, in that order, and th
   await server.close();
 });
 
+test("the fields of a record stand in one order, and none that says nothing", async () => {
+  const { gateway, log } = start();
+  const server = await serve(gateway);
+  await (await send(server.url, "/openai/v1/chat/completions", body("both", true))).text();
+  fakes.mistral.next({ status: 500, body: { error: { message: "broken", code: "1234", type: "server_error" } } });
+  await (await send(server.url, "/openai/v1/chat/completions", body("mistral/mistral-small-latest", false))).text();
+  await until(() => gateway.inFlight === 0, "all ended");
+  expect(log.records.map((record) => Object.keys(record).join(" "))).toEqual([
+    "event requestId attempt target provider model jurisdiction region outcome status inputTokens outputTokens costUsd firstTokenMs totalMs",
+    "event requestId operation dialect requestedModel key user team target route attempts outcome status inputTokens outputTokens costUsd firstTokenMs totalMs",
+    "event requestId attempt target provider model jurisdiction region outcome status code reason upstreamCode totalMs",
+    "event requestId operation dialect requestedModel key user team route attempts outcome status code reason upstreamCode totalMs",
+  ]);
+  expect(log.requests().map(({ route }) => route)).toEqual([
+    { rule: "rules[0]", candidates: ["mistral/mistral-small-latest", "openai/gpt-4.1"] },
+    { candidates: ["mistral/mistral-small-latest"] },
+  ]);
+  await server.close();
+});
+
+test("names are logged as they are, except for control characters and what is too long", async () => {
+  const { gateway, log } = start();
+  const ask = (model: string) =>
+    gateway.completion({ model, messages: [{ role: "user", content: "x" }] } as never).catch(() => {});
+  for (const model of ["no/où-日本", "no/tab\there", `no/${"x".repeat(240)}`]) await ask(model);
+  expect(log.requests().map(({ requestedModel }) => requestedModel)).toEqual([
+    "no/où-日本",
+    "no/tab here",
+    `no/${"x".repeat(240)}`,
+  ]);
+});
+
 test("nothing a caller or an upstream sends can forge a line", async () => {
   const { gateway, log } = start();
   const server = await serve(gateway);

@@ -1,8 +1,9 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
-import { defineMiddleware, type Middleware } from "../../core/middleware.ts";
+import { defineMiddleware, type Middleware, type Next } from "../../core/middleware.ts";
+import type { Reply } from "../../core/reply.ts";
+import type { MaybePromise } from "../../core/util.ts";
 import { hashKey, hasKeyPrefix, isKey } from "../../keys/key.ts";
 import { TOUCH_EVERY_MS } from "../../keys/table.ts";
 import { type Caller, callerOf, callerOfRecord, type Refused, WRONG_KEY } from "./caller.ts";
@@ -37,40 +38,31 @@ export function auth(given: AuthOptions): Middleware {
   if (keys.length === 0 && !lookup && !table && !jwt) {
     throw new TypeError("auth: give `keys`, a `table`, `jwt` or a `lookup` function");
   }
-  const known = keys.map(({ id, hash, key, ...facts }) => ({
-    digest: Buffer.from((hash ?? hashKey(key!)).slice("sha256:".length), "hex"),
-    caller: callerOf({ key: id, ...facts }),
-  }));
+  /** By hash. What the time of a look-up tells of hashes tells nothing of keys, whose hashes nobody can choose. */
+  const known = new Map(
+    keys.map(({ id, hash, key, ...facts }) => [hash ?? hashKey(key!), callerOf({ key: id, ...facts })]),
+  );
 
   // Per gateway: its clock, what is known of keys, and how many wrong ones came.
   let now: () => number = Date.now;
   const checkJwt = jwt && jwtChecker(jwt, () => now());
   const wrongKeys = bucket(maxWrongPerSecond);
-  const answerFor = lookups({
+  const answers = lookups({
     cacheMs,
     timeoutMs: lookupTimeoutMs,
     maxWrongPerSecond: maxWrongPerSecond * LOOKUPS_PER_WRONG,
   });
 
-  function staticCaller(key: string): Caller | undefined {
-    if (known.length === 0) return undefined;
-    const digest = createHash("sha256").update(key).digest();
-    let found: Caller | undefined;
-    // Every key is compared, so that the time tells nothing.
-    for (const each of known) if (timingSafeEqual(each.digest, digest)) found = each.caller;
-    return found;
-  }
-
-  async function find(key: string): Promise<Caller | Refused> {
-    const found = staticCaller(key);
+  function find(key: string): MaybePromise<Caller | Refused> {
+    const hash = hashKey(key);
+    const found = known.get(hash) ?? answers.kept(hash);
     if (found) return found;
     const isOurs = table !== undefined && isKey(key);
     const isToken = checkJwt !== undefined && isJwt(key);
     if (!isOurs && !isToken && !lookup) {
       return table && hasKeyPrefix(key) ? { refused: "Invalid API key: it is mistyped or cut off" } : WRONG_KEY;
     }
-    const hash = hashKey(key);
-    return answerFor(hash, async () => {
+    return answers.ask(hash, async () => {
       const record = isOurs ? await table.lookup(hash) : undefined;
       if (record) {
         noteUse(record.id, record.lastUsedAt);
@@ -89,13 +81,25 @@ export function auth(given: AuthOptions): Middleware {
   }
 
   /** @returns undefined when no key was presented */
-  async function check(headers: Exchange["headers"]): Promise<Caller | undefined> {
+  function check(headers: Exchange["headers"]): MaybePromise<Caller | undefined> {
     const key = presentedKey(headers);
     if (key === undefined) return undefined;
-    const found = await find(key);
+    const found = find(key);
+    return found instanceof Promise ? found.then(accept) : accept(found);
+  }
+
+  function accept(found: Caller | Refused): Caller {
     if (!("refused" in found) && found.expiresAt > now()) return found;
     if (!wrongKeys.take()) throw tooMany();
     throw new GatewayError("unauthenticated", "refused" in found ? found.refused : "This API key has expired");
+  }
+
+  function admit(caller: Caller | undefined, exchange: Exchange, next: Next): Promise<Reply> {
+    if (caller) {
+      exchange.identity = caller.identity;
+      caller.checkModel?.(exchange.model);
+    } else if (!exchange.trusted) throw missing();
+    return next(exchange);
   }
 
   const missing = () =>
@@ -114,18 +118,29 @@ export function auth(given: AuthOptions): Middleware {
         return caller.identity;
       },
     },
-    async (exchange, next) => {
-      const caller = await check(exchange.headers);
-      if (caller) {
-        exchange.identity = caller.identity;
-        caller.checkModel?.(exchange.model);
-      } else if (!exchange.trusted) throw missing();
-      return next(exchange);
+    (exchange, next) => {
+      try {
+        const caller = check(exchange.headers);
+        // A known caller does not wait.
+        if (!(caller instanceof Promise)) return admit(caller, exchange, next);
+        return caller.then((each) => admit(each, exchange, next));
+      } catch (error) {
+        return Promise.reject(error);
+      }
     },
   );
 }
 
 function presentedKey(headers: Exchange["headers"]): string | undefined {
-  const bearer = /^Bearer +(\S+)$/i.exec(headers.authorization ?? "")?.[1];
-  return bearer ?? headers["x-api-key"] ?? headers["x-goog-api-key"] ?? undefined;
+  return bearer(headers.authorization) ?? headers["x-api-key"] ?? headers["x-goog-api-key"];
+}
+
+function bearer(authorization: string | undefined): string | undefined {
+  if (authorization === undefined) return undefined;
+  // As everybody writes it.
+  if (authorization.startsWith("Bearer ") && authorization.length > 7) {
+    const key = authorization.slice(7);
+    if (!/\s/.test(key)) return key;
+  }
+  return /^Bearer +(\S+)$/i.exec(authorization)?.[1];
 }

@@ -1,5 +1,6 @@
 import { LRUCache } from "lru-cache";
 import { GatewayError } from "../../core/errors.ts";
+import type { MaybePromise } from "../../core/util.ts";
 import type { Caller, Refused } from "./caller.ts";
 import { bucket } from "./rate.ts";
 
@@ -15,47 +16,59 @@ export interface LookupsOptions {
   maxWrongPerSecond: number;
 }
 
+interface Answer {
+  readonly asked: Promise<Caller | Refused>;
+  /** Once it is there. */
+  found: Caller | Refused | undefined;
+}
+
 /**
  * Answers about keys from somewhere else: asked once for all who wait, kept for a while, bounded in number and time.
  * A flood of invented keys is stopped before the table; keys that were good once pass it.
  */
 export function lookups({ cacheMs, timeoutMs, maxWrongPerSecond }: LookupsOptions) {
-  const answers = new LRUCache<string, Promise<Caller | Refused>>({ max: MOST_KEYS });
+  const answers = new LRUCache<string, Answer>({ max: MOST_KEYS });
   const familiar = new LRUCache<string, true>({ max: MOST_KEYS });
   const strangers = bucket(maxWrongPerSecond);
 
-  /**
-   * @param hash of the key @param ask runs one look-up
-   * @throws GatewayError 503 when there is no answer, `rate_limited` when too many strangers came
-   */
-  function answer(hash: string, ask: () => Promise<Caller | Refused>): Promise<Caller | Refused> {
-    const kept = answers.get(hash);
-    if (kept) return kept;
-    const isStranger = familiar.get(hash) === undefined;
-    if (isStranger && !strangers.take()) throw tooMany();
-    const asked = bounded(ask, timeoutMs).then(
-      (found) => {
-        if ("refused" in found) {
-          if (isStranger && answers.peek(hash) === asked)
-            answers.set(hash, asked, { ttl: Math.min(cacheMs, UNKNOWN_MS) });
-        } else {
-          familiar.set(hash, true);
-          if (isStranger) strangers.giveBack();
-        }
-        return found;
-      },
-      (error: unknown) => {
-        if (answers.peek(hash) === asked) answers.delete(hash);
-        if (isStranger) strangers.giveBack();
-        throw unavailable(error);
-      },
-    );
-    // From the beginning of the look-up: what is revoked after it is seen `cacheMs` later at the latest.
-    if (cacheMs > 0) answers.set(hash, asked, { ttl: cacheMs });
-    return asked;
-  }
+  return {
+    /** What is known of a key, or is being asked. */
+    kept(hash: string): MaybePromise<Caller | Refused> | undefined {
+      const answer = answers.get(hash);
+      return answer?.found ?? answer?.asked;
+    },
 
-  return answer;
+    /**
+     * @param look runs one look-up
+     * @throws GatewayError 503 when there is no answer, `rate_limited` when too many strangers came
+     */
+    ask(hash: string, look: () => Promise<Caller | Refused>): Promise<Caller | Refused> {
+      const isStranger = familiar.get(hash) === undefined;
+      if (isStranger && !strangers.take()) throw tooMany();
+      const asked = bounded(look, timeoutMs).then(
+        (found) => {
+          answer.found = found;
+          if ("refused" in found) {
+            if (isStranger && answers.peek(hash) === answer)
+              answers.set(hash, answer, { ttl: Math.min(cacheMs, UNKNOWN_MS) });
+          } else {
+            familiar.set(hash, true);
+            if (isStranger) strangers.giveBack();
+          }
+          return found;
+        },
+        (error: unknown) => {
+          if (answers.peek(hash) === answer) answers.delete(hash);
+          if (isStranger) strangers.giveBack();
+          throw unavailable(error);
+        },
+      );
+      const answer: Answer = { asked, found: undefined };
+      // From the beginning of the look-up: what is revoked after it is seen `cacheMs` later at the latest.
+      if (cacheMs > 0) answers.set(hash, answer, { ttl: cacheMs });
+      return asked;
+    },
+  };
 }
 
 export function tooMany(): GatewayError {

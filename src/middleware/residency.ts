@@ -10,7 +10,7 @@ import {
   type Next,
   type Route,
 } from "../core/middleware.ts";
-import type { Target } from "../core/provider.ts";
+import type { Provider, Target } from "../core/provider.ts";
 import type { Reply } from "../core/reply.ts";
 
 const places = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
@@ -63,8 +63,20 @@ export function residency(given: ResidencyOptions): Middleware {
     ...Object.entries(teams).flatMap(([pattern, rules]) => compile(rules, { field: "team", pattern })),
   ];
 
+  // What a provider declares does not change, so neither does what it cannot meet.
+  const unmetBy = new WeakMap<Provider, readonly Policy[]>();
+
+  function unmet(target: Target): readonly Policy[] {
+    let found = unmetBy.get(target.provider);
+    if (!found) {
+      found = policies.filter((policy) => !policy.met(target));
+      unmetBy.set(target.provider, found);
+    }
+    return found;
+  }
+
   function veto(identity: Identity, target: Target): GatewayError | undefined {
-    const broken = policies.find((policy) => policy.covers(identity) && !policy.met(target));
+    const broken = unmet(target).find((policy) => policy.covers(identity));
     if (!broken) return undefined;
     return new GatewayError("no_compliant_target", `${described(target)} does not meet the policy "${broken.name}"`, {
       provider: target.providerName,
@@ -78,10 +90,11 @@ export function residency(given: ResidencyOptions): Middleware {
     return refused ? { refused } : {};
   };
 
-  async function run(exchange: Exchange, next: Next): Promise<Reply> {
-    const refused = veto(exchange.identity, exchange.target!);
-    if (refused) throw refused;
-    for (const policy of policies) if (policy.covers(exchange.identity)) exchange.policies.push(policy.name);
+  function run(exchange: Exchange, next: Next): Promise<Reply> {
+    const { identity, target } = exchange;
+    const refused = veto(identity, target!);
+    if (refused) return Promise.reject(refused);
+    for (const policy of policies) if (policy.covers(identity)) exchange.policies.push(policy.name);
     return next(exchange);
   }
 

@@ -1,12 +1,11 @@
 import { GatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { Next } from "../../core/middleware.ts";
-import type { Target } from "../../core/provider.ts";
 import type { Reply } from "../../core/reply.ts";
 import type { Candidate, Decision } from "./decide.ts";
 import type { Health } from "./health.ts";
 import type { ParsedOptions, Timers } from "./options.ts";
-import { checkOperation, successor } from "./targets.ts";
+import { checkOperation, retiredError } from "./targets.ts";
 import type { Traffic } from "./traffic.ts";
 
 export interface Attempt {
@@ -15,33 +14,38 @@ export interface Attempt {
   reply: Promise<Reply>;
 }
 
-export interface AttemptTools {
-  next: Next;
-  health: Health | undefined;
+export interface AttemptTools extends Pick<ParsedOptions, "retired"> {
   traffic: Traffic;
-  retired: ParsedOptions["retired"];
-  timeouts: Timers;
 }
 
 /** Asks one target, once. @throws GatewayError where it is retired and may not be replaced */
-export function attempt(exchange: Exchange, candidate: Candidate, decision: Decision, tools: AttemptTools): Attempt {
-  const child = childFor(exchange, candidate.target, decision, tools);
-  return { child, reply: run(child, candidate, tools) };
+export function attempt(
+  exchange: Exchange,
+  candidate: Candidate,
+  decision: Decision,
+  next: Next,
+  { traffic, retired }: AttemptTools,
+): Attempt {
+  const child = childFor(exchange, candidate, decision, retired);
+  const firstContent = startTimers(child, decision.timeouts);
+  const { health } = traffic.watch(child);
+  return { child, reply: run(child, health, candidate, next, firstContent) };
 }
 
 /** The exchange of one attempt, with everything that its rule prescribes. */
 export function childFor(
   exchange: Exchange,
-  asked: Target,
-  { rule, rewritten }: Pick<Decision, "rule" | "rewritten">,
-  tools: Pick<AttemptTools, "retired" | "timeouts">,
+  { target: asked, successor }: Candidate,
+  { rule, rewritten, timeouts }: Pick<Decision, "rule" | "rewritten" | "timeouts">,
+  retired: ParsedOptions["retired"],
 ): Exchange {
-  const target = successor(asked, tools.retired);
+  if (successor && retired === "refuse") throw retiredError(asked);
+  const target = successor ?? asked;
   const child = exchange.fork(target, rewritten?.body);
   child.reasoning = rule?.reasoning;
-  child.timeouts = tools.timeouts;
+  child.timeouts = timeouts;
   if (rewritten) child.changes.push(...rewritten.changes);
-  if (target !== asked) {
+  if (successor) {
     child.changes.push({ field: "model", kind: "adjusted", from: asked.model, to: target.model, reason: "retired" });
   }
   return child;
@@ -49,43 +53,45 @@ export function childFor(
 
 async function run(
   child: Exchange,
-  candidate: Candidate,
-  { next, health, traffic, timeouts }: AttemptTools,
+  health: Health | undefined,
+  { forced }: Candidate,
+  next: Next,
+  firstContent: NodeJS.Timeout | undefined,
 ): Promise<Reply> {
-  const target = child.target!;
-  const timers = startTimers(child, timeouts);
-  let begun = false;
-  traffic.watch(child);
-  child.onFinish(({ error }) => {
-    if (begun && error) health?.broke(target, error);
-  });
+  const sound = health?.sound ?? true;
   try {
-    checkOperation(child, target);
-    const reply = await (health ? health.watch(target, candidate.forced ?? false, () => next(child)) : next(child));
-    begun = true;
+    checkOperation(child, child.target!);
+    const reply = await (sound ? next(child) : health!.probe(forced, () => next(child)));
+    health?.answered(sound);
     return reply;
   } catch (error) {
     const failure = toGatewayError(error);
+    health?.refused(failure);
     child.fail(failure);
     throw failure;
   } finally {
-    timers.begun();
+    clearTimeout(firstContent);
   }
 }
 
-/** Ends an attempt that takes too long: until its first content, or in all. */
-function startTimers(child: Exchange, { firstTokenMs, totalMs }: Timers): { begun(): void } {
-  const start = (ms: number | undefined, what: string) => {
-    if (ms === undefined) return undefined;
-    const timer = setTimeout(() => child.abort(new GatewayError("upstream_timeout", what)), ms);
-    return timer.unref();
-  };
+/** Ends an attempt that takes too long, until its first content or in all. @returns the timer of the first content */
+function startTimers(child: Exchange, { firstTokenMs, totalMs }: Timers): NodeJS.Timeout | undefined {
   const streams = child.operation === "chat" && child.body.stream;
-  const first = start(streams ? firstTokenMs : undefined, `No content came within ${firstTokenMs} ms`);
-  const total = start(totalMs, `The answer took longer than ${totalMs} ms`);
-  child.onFinish(() => {
-    clearTimeout(first);
-    clearTimeout(total);
-  });
-  return { begun: () => clearTimeout(first) };
+  const first =
+    streams && firstTokenMs !== undefined
+      ? abortAfter(firstTokenMs, child, `No content came within ${firstTokenMs} ms`)
+      : undefined;
+  const total =
+    totalMs === undefined ? undefined : abortAfter(totalMs, child, `The answer took longer than ${totalMs} ms`);
+  if (first || total) {
+    child.onFinish(() => {
+      clearTimeout(first);
+      clearTimeout(total);
+    });
+  }
+  return first;
+}
+
+function abortAfter(ms: number, child: Exchange, what: string): NodeJS.Timeout {
+  return setTimeout(() => child.abort(new GatewayError("upstream_timeout", what)), ms).unref();
 }

@@ -1,23 +1,31 @@
 import { createHash } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import { type ErrorCode, GatewayError } from "../../core/errors.ts";
-import type { Exchange } from "../../core/exchange.ts";
-import type { GatewayPlan, LimitState } from "../../core/middleware.ts";
+import type { Exchange, RouteTrace } from "../../core/exchange.ts";
+import type { GatewayPlan } from "../../core/middleware.ts";
 import type { Target } from "../../core/provider.ts";
+import type { MaybePromise } from "../../core/util.ts";
 import { priceOf } from "../../prices/index.ts";
-import type { Health } from "./health.ts";
+import type { LimitReader } from "./match.ts";
 import { lacking } from "./needs.ts";
+import type { Timers } from "./options.ts";
 import type { Rewritten } from "./rewrite.ts";
-import type { Rule, Step } from "./rules.ts";
+import { compileSteps, type Rule, type Step } from "./rules.ts";
 import { sessionOf } from "./sticky.ts";
 import type { Member } from "./strategies.ts";
-import { ownName, targetOf } from "./targets.ts";
+import { ownName, successorOf } from "./targets.ts";
 import type { Traffic } from "./traffic.ts";
+
+/** Models are named by callers, so the number of those that are remembered has a bound. */
+const MAX_MODELS = 1_000;
 
 /** A target that may be asked, and the step that brought it up. */
 export interface Candidate extends Member {
   step: Step;
+  /** Who is asked in its place: it is retired. */
+  successor: Target | undefined;
   /** It rests, but nobody else is left. */
-  forced?: boolean;
+  forced: boolean;
 }
 
 export interface Excluded {
@@ -31,26 +39,43 @@ export interface Decision {
   /** After aliases. */
   model: string;
   /** In the order in which they are asked. */
-  candidates: Candidate[];
-  excluded: Excluded[];
+  candidates: readonly Candidate[];
+  excluded: readonly Excluded[];
   rewritten: Rewritten | undefined;
+  timeouts: Timers;
+  /** For the log. */
+  trace: RouteTrace;
+}
+
+/** The members of each step; no target stands in two of them. */
+type Groups = readonly (readonly Candidate[])[];
+
+/** A way that requests for one model can go, with everything that no single request changes. */
+interface Route {
+  /** Absent: asked for as `provider/model`. */
+  rule: Rule | undefined;
+  model: string;
+  groups: Groups;
+  /** The decision, as long as everybody may be asked; absent where a request has a say in it. */
+  usual: Decision | undefined;
 }
 
 export interface DeciderOptions {
   rules: readonly Rule[];
   aliases: ReadonlyMap<string, string>;
   plan: GatewayPlan;
-  health: Health | undefined;
   traffic: Traffic;
+  /** Without a rule. */
+  timeouts: Timers;
   expectedOutputTokens: number;
-  limitsOf(exchange: Exchange): Promise<readonly LimitState[]>;
-  /** The step of a model that is asked for by its provider's name. */
-  direct(target: Target): Step;
+  limitsOf: LimitReader;
 }
 
 /** Chooses, for one request at a time. Nothing is sent here. */
 export class Decider {
   readonly #options: DeciderOptions;
+  /** By the model that is asked for, in the order of the rules. */
+  readonly #routes = new LRUCache<string, readonly Route[]>({ max: MAX_MODELS });
   /** Per rule: requests without a session, of which a canary takes its part. */
   readonly #shares = new Map<string, number>();
 
@@ -59,60 +84,136 @@ export class Decider {
   }
 
   /** @param peek a rehearsal: no counter moves @throws GatewayError `model_not_found`, `invalid_request` */
-  async decide(exchange: Exchange, peek = false): Promise<Decision> {
-    const { rules, aliases, limitsOf } = this.#options;
-    const model = aliases.get(exchange.model) ?? exchange.model;
-    const asked = { exchange, model, limits: () => limitsOf(exchange) };
+  decide(exchange: Exchange, peek = false): MaybePromise<Decision> {
+    const asked = exchange.model;
     // A call of the gateway's own (an embedding for the cache) says where it goes.
-    if (exchange.target) {
-      const step = this.#options.direct(exchange.target);
-      return { rule: undefined, model, rewritten: undefined, ...this.screen([step], exchange, model, peek) };
+    if (exchange.target) return this.#along(this.#direct(exchange.target, asked), exchange, peek);
+    let routes = this.#routes.get(asked);
+    if (!routes) {
+      routes = this.#routesOf(this.#options.aliases.get(asked) ?? asked);
+      this.#routes.set(asked, routes);
     }
-    let rule: Rule | undefined;
-    for (const each of rules) {
-      const matches = each.matches(asked);
-      if (matches === false || !(await matches)) continue;
-      rule = each;
-      break;
+    return this.#first(routes, 0, exchange, peek);
+  }
+
+  /** Along the first route that takes the request, from a place on. Only a rule that reads a store makes it wait. */
+  #first(routes: readonly Route[], place: number, exchange: Exchange, peek: boolean): MaybePromise<Decision> {
+    for (let at = place; at < routes.length; at++) {
+      const route = routes[at]!;
+      const matches = route.rule?.matches?.(exchange, this.#options.limitsOf) ?? true;
+      if (matches === true) return this.#along(route, exchange, peek);
+      if (matches === false) continue;
+      return matches.then((takes) =>
+        takes ? this.#along(route, exchange, peek) : this.#first(routes, at + 1, exchange, peek),
+      );
     }
-    const steps = rule ? this.#stepsOf(rule, exchange, peek) : [this.#directStep(model)];
-    return { rule, model, rewritten: rule?.rewrite?.(exchange), ...this.screen(steps, exchange, model, peek) };
+    throw new GatewayError("model_not_found", `model: ${this.#options.aliases.get(exchange.model) ?? exchange.model}`, {
+      param: "model",
+      details: { hint: "no rule matches, and it is not of the form provider/model" },
+    });
+  }
+
+  /** Every route that a request for a model could take. */
+  #routesOf(model: string): Route[] {
+    const { rules, plan } = this.#options;
+    const routes = rules.filter((rule) => rule.isFor(model)).map((rule) => this.#route(rule, rule.to, model));
+    const slash = model.indexOf("/");
+    const provider = model.slice(0, slash);
+    if (slash > 0 && slash < model.length - 1 && plan.providers.has(provider)) {
+      routes.push(this.#direct(plan.target(provider, model.slice(slash + 1)), model));
+    }
+    return routes;
+  }
+
+  /** `provider/model` without a rule: a step of one. */
+  #direct(target: Target, model: string): Route {
+    return this.#route(undefined, compileSteps(target.name, "", new Map()), model);
+  }
+
+  #route(rule: Rule | undefined, steps: readonly Step[], model: string): Route {
+    const groups = this.#groupsOf(steps, model);
+    const route: Route = { rule, model, groups, usual: undefined };
+    if (groups.every(({ length }) => length < 2) && !rule?.canary && !rule?.rewrite) {
+      const usual = this.#decision(route, groups.flat(), [], undefined);
+      // Many exchanges have it.
+      for (const shared of [usual.trace, usual.trace.candidates, usual.trace.excluded]) Object.freeze(shared);
+      route.usual = usual;
+    }
+    return route;
+  }
+
+  #along(route: Route, exchange: Exchange, peek: boolean): Decision {
+    const { rule, model, groups, usual } = route;
+    if (usual && this.#areFree(usual.candidates, exchange)) return usual;
+    const canary = rule?.canary;
+    const part = canary && this.takes(canary.percent, exchange, `canary ${rule.name}`, peek);
+    const rewritten = rule?.rewrite?.(exchange);
+    const asked = part ? this.#groupsOf([...canary.to, ...rule.to], model) : groups;
+    const { candidates, excluded } = this.#screen(asked, exchange, peek);
+    return this.#decision(route, candidates, excluded, rewritten);
+  }
+
+  #decision(
+    { rule, model }: Route,
+    candidates: readonly Candidate[],
+    excluded: readonly Excluded[],
+    rewritten: Rewritten | undefined,
+  ): Decision {
+    const timeouts = rule?.timeouts ?? this.#options.timeouts;
+    return { rule, model, candidates, excluded, rewritten, timeouts, trace: traceOf(rule, candidates, excluded) };
+  }
+
+  /** Nobody of them is forbidden, and nobody rests. */
+  #areFree(candidates: readonly Candidate[], { identity }: Exchange): boolean {
+    const { plan, traffic } = this.#options;
+    for (const { target } of candidates) {
+      if (plan.veto(identity, target) || traffic.resting(target)) return false;
+    }
+    return true;
   }
 
   /** The candidates of some steps: what a policy forbids, what cannot do it and what rests is left out. */
-  screen(
-    steps: readonly Step[],
-    exchange: Exchange,
-    model: string,
-    peek = false,
-  ): Pick<Decision, "candidates" | "excluded"> {
+  screen(steps: readonly Step[], exchange: Exchange, model: string, peek = false): readonly Candidate[] {
+    return this.#screen(this.#groupsOf(steps, model), exchange, peek).candidates;
+  }
+
+  #screen(groups: Groups, exchange: Exchange, peek: boolean): Pick<Decision, "candidates" | "excluded"> {
     const candidates: Candidate[] = [];
     const excluded: Excluded[] = [];
     const resting: { candidate: Candidate; until: number }[] = [];
-    const seen = new Set<string>();
-    for (const step of steps) {
-      const members = this.#membersOf(step, model).filter(({ target }) => !seen.has(target.name));
-      for (const { target } of members) seen.add(target.name);
+    for (const members of groups) {
       const awake: Candidate[] = [];
       for (const member of this.#fit(members, exchange, excluded)) {
-        const rest = this.#options.health?.resting(member.target);
+        const rest = this.#options.traffic.resting(member.target);
         if (!rest) awake.push(member);
         else {
           excluded.push({ target: member.target, code: "upstream_overloaded", reason: `rests: ${rest.reason}` });
           resting.push({ candidate: member, until: rest.until ?? Number.POSITIVE_INFINITY });
         }
       }
-      candidates.push(...this.#ordered(step, awake, exchange, peek));
+      if (awake.length > 0) candidates.push(...this.#ordered(awake[0]!.step, awake, exchange, peek));
     }
-    const first = resting.toSorted((a, b) => a.until - b.until)[0];
-    if (candidates.length === 0 && first) {
-      candidates.push({ ...first.candidate, forced: true });
-      excluded.splice(
-        excluded.findIndex(({ target }) => target === first.candidate.target),
-        1,
-      );
-    }
-    return { candidates, excluded };
+    if (candidates.length > 0 || resting.length === 0) return { candidates, excluded };
+    const { candidate } = resting.toSorted((a, b) => a.until - b.until)[0]!;
+    return {
+      candidates: [{ ...candidate, forced: true }],
+      excluded: excluded.filter(({ target }) => target !== candidate.target),
+    };
+  }
+
+  #groupsOf(steps: readonly Step[], model: string): Groups {
+    const { plan } = this.#options;
+    const seen = new Set<string>();
+    return steps.map((step) => {
+      const members: Candidate[] = [];
+      for (const [place, { provider, model: named, weight }] of step.members.entries()) {
+        const target = plan.target(provider, named === "*" ? ownName(model, provider) : named);
+        if (seen.has(target.name)) continue;
+        members.push({ target, place, weight, step, successor: successorOf(target, plan), forced: false });
+      }
+      for (const { target } of members) seen.add(target.name);
+      return members;
+    });
   }
 
   /** Estimated price of a request at a target, of an answer of the usual length. */
@@ -144,34 +245,6 @@ export class Decider {
     return sum >= 100;
   }
 
-  #stepsOf(rule: Rule, exchange: Exchange, peek: boolean): readonly Step[] {
-    const { canary, to } = rule;
-    return canary && this.takes(canary.percent, exchange, `canary ${rule.name}`, peek) ? [...canary.to, ...to] : to;
-  }
-
-  #directStep(model: string): Step {
-    const { plan, direct } = this.#options;
-    const slash = model.indexOf("/");
-    const provider = model.slice(0, slash);
-    if (slash > 0 && slash < model.length - 1 && plan.providers.has(provider)) {
-      return direct(targetOf({ provider, model: model.slice(slash + 1) }, plan));
-    }
-    throw new GatewayError("model_not_found", `model: ${model}`, {
-      param: "model",
-      details: { hint: "no rule matches, and it is not of the form provider/model" },
-    });
-  }
-
-  #membersOf(step: Step, model: string): Candidate[] {
-    return step.members.map(({ provider, model: named, weight }, place) => {
-      const target = targetOf(
-        { provider, model: named === "*" ? ownName(model, provider) : named },
-        this.#options.plan,
-      );
-      return { target, place, weight, step };
-    });
-  }
-
   /** What policies allow; in a group also what can do it, as long as anybody can. */
   #fit(members: readonly Candidate[], exchange: Exchange, excluded: Excluded[]): readonly Candidate[] {
     const allowed = members.filter(({ target }) => {
@@ -180,17 +253,18 @@ export class Decider {
       return !veto;
     });
     if (allowed.length < 2) return allowed;
-    const judged = allowed.map((member) => ({ member, lack: lacking(exchange, member.target) }));
-    const able = judged.filter(({ lack }) => lack === undefined);
-    if (able.length === 0 || able.length === judged.length) return allowed;
-    for (const { member, lack } of judged) {
-      if (lack) excluded.push({ target: member.target, code: "unsupported", reason: lack });
+    const lacks = allowed.map(({ target }) => lacking(exchange, target));
+    const able = allowed.filter((_, index) => lacks[index] === undefined);
+    if (able.length === 0 || able.length === allowed.length) return allowed;
+    for (const [index, { target }] of allowed.entries()) {
+      const reason = lacks[index];
+      if (reason) excluded.push({ target, code: "unsupported", reason });
     }
-    return able.map(({ member }) => member);
+    return able;
   }
 
-  #ordered(step: Step, members: readonly Candidate[], exchange: Exchange, peek: boolean): Candidate[] {
-    if (members.length < 2) return [...members];
+  #ordered(step: Step, members: readonly Candidate[], exchange: Exchange, peek: boolean): readonly Candidate[] {
+    if (members.length < 2) return members;
     const { traffic } = this.#options;
     const session = step.sessions && sessionOf(exchange);
     const place = session === undefined ? undefined : step.sessions!.placeOf(session);
@@ -204,4 +278,12 @@ export class Decider {
     });
     return pinned ? [pinned, ...ordered.filter((member) => member !== pinned)] : ordered;
   }
+}
+
+function traceOf(rule: Rule | undefined, candidates: readonly Candidate[], excluded: readonly Excluded[]): RouteTrace {
+  return {
+    ...(rule && { rule: rule.name }),
+    candidates: candidates.map(({ target }) => target.name),
+    excluded: excluded.map(({ target, reason }) => ({ target: target.name, reason })),
+  };
 }

@@ -3,7 +3,7 @@ import type { Exchange } from "../../core/exchange.ts";
 import type { ExplainedTarget, Explanation, GatewayPlan } from "../../core/middleware.ts";
 import type { Target } from "../../core/provider.ts";
 import { childFor } from "./attempt.ts";
-import type { Decider, Decision } from "./decide.ts";
+import type { Candidate, Decider, Decision } from "./decide.ts";
 import { isFinal } from "./errors.ts";
 import type { ParsedOptions } from "./options.ts";
 import { checkOperation } from "./targets.ts";
@@ -18,8 +18,8 @@ export async function explain(
   const decision = await decider.decide(exchange, true);
   const candidates: ExplainedTarget[] = [];
   let stopped: GatewayError | undefined;
-  for (const { target } of decision.candidates) {
-    const one = await explainTarget(exchange, target, decision);
+  for (const candidate of decision.candidates) {
+    const one = await explainTarget(exchange, candidate, decision);
     if (stopped) one.told.excluded ??= { code: stopped.code, reason: "a refusal before it ends the list" };
     else if (one.refused && isFinal(one.refused)) stopped = one.refused;
     candidates.push(one.told);
@@ -37,16 +37,19 @@ export async function explain(
 
   async function explainTarget(
     exchange: Exchange,
-    target: Target,
+    candidate: Candidate,
     decision: Decision,
   ): Promise<{ told: ExplainedTarget; refused?: GatewayError }> {
     let child: Exchange;
     try {
-      child = childFor(exchange, target, decision, { retired, timeouts: {} });
+      child = childFor(exchange, candidate, decision, retired);
       checkOperation(child, child.target!);
     } catch (error) {
       const refused = toGatewayError(error);
-      return { refused, told: { ...placeOf(target), excluded: { code: refused.code, reason: refused.message } } };
+      return {
+        refused,
+        told: { ...placeOf(candidate.target), excluded: { code: refused.code, reason: refused.message } },
+      };
     }
     const { refused, limits, changes } = await plan.foresee(child);
     const told: ExplainedTarget = {

@@ -1,29 +1,10 @@
-import {
-  type CircuitBreakerPolicy,
-  CircuitState,
-  CountBreaker,
-  circuitBreaker,
-  handleWhen,
-  type IBackoff,
-} from "cockatiel";
-import { LRUCache } from "lru-cache";
-import { type ErrorCode, GatewayError, isGatewayError } from "../../core/errors.ts";
+import { GatewayError } from "../../core/errors.ts";
 import type { Target } from "../../core/provider.ts";
+import { Circuit, isOwnLimit } from "./circuit.ts";
 import type { HealthOptions } from "./options.ts";
 
-const MAX_ENTRIES = 1_000;
 /** A rest that somebody else names is believed up to this. */
 const MAX_NAMED_REST_MS = 32 * 24 * 3_600_000;
-
-/** Errors that speak of the target and not of the request. */
-const FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  "upstream_error",
-  "upstream_unreachable",
-  "upstream_invalid",
-  "upstream_overloaded",
-  "upstream_timeout",
-  "rate_limited",
-]);
 
 const RENEWED =
   /(?:regain access|resets?|available again)\s+(?:on|at)\s+(\d{4}-\d\d-\d\d)(?:[T ]|\s+at\s+)?(\d\d:\d\d)?/i;
@@ -34,75 +15,86 @@ export interface Rest {
   reason: string;
 }
 
-interface Circuit {
-  policy: CircuitBreakerPolicy;
-  /** Times it has opened without a success in between. */
-  opened: number;
-  /** Epoch ms of the system's clock, which the breaker reads. */
-  until: number;
+type NamedRest = Rest & { until: number };
+
+/** What the health of all targets has in common. */
+export interface HealthContext {
+  options: HealthOptions;
+  now: () => number;
+  /** Rests of whole providers, by name. */
+  providers: Map<string, NamedRest>;
 }
 
 /**
- * Which targets rest. Three reasons: too many of its last calls failed (a circuit breaker per provider and model, with
+ * When a target should not be asked for a while: its last calls failed (a circuit breaker per provider and model, with
  * a probe after each rest), it said when to come again (429) or refuses our key, or its credit is gone (then
  * the whole provider rests).
  */
 export class Health {
-  readonly #options: HealthOptions;
-  readonly #now: () => number;
-  readonly #circuits = new LRUCache<string, Circuit>({ max: MAX_ENTRIES });
-  readonly #rests = new LRUCache<string, { until: number; reason: string }>({ max: MAX_ENTRIES });
+  readonly #target: Target;
+  readonly #context: HealthContext;
+  readonly #circuit: Circuit;
+  #rest: NamedRest | undefined;
 
-  constructor(options: HealthOptions, now: () => number) {
-    this.#options = options;
-    this.#now = now;
+  constructor(target: Target, context: HealthContext) {
+    this.#target = target;
+    this.#context = context;
+    this.#circuit = new Circuit(context.options);
   }
 
   /** Why it should not be asked now. */
-  resting(target: Target): Rest | undefined {
-    for (const key of [target.providerName, target.name]) {
-      const rest = this.#rests.get(key);
-      if (rest && rest.until > this.#now()) return rest;
-    }
-    const circuit = this.#circuits.get(target.name);
-    if (circuit?.policy.state === CircuitState.HalfOpen) return { until: undefined, reason: "a probe is under way" };
-    if (circuit?.policy.state !== CircuitState.Open || Date.now() >= circuit.until) return undefined;
-    return { until: circuit.until, reason: "its last calls failed" };
+  resting(): Rest | undefined {
+    const { providers, now } = this.#context;
+    const whole = providers.size > 0 ? providers.get(this.#target.providerName) : undefined;
+    if (whole && whole.until > now()) return whole;
+    if (this.#rest && this.#rest.until > now()) return this.#rest;
+    if (this.#circuit.closed) return undefined;
+    if (this.#circuit.probing) return { until: undefined, reason: "a probe is under way" };
+    const until = this.#circuit.restsUntil;
+    return until === undefined ? undefined : { until, reason: "its last calls failed" };
   }
 
-  /** Runs an attempt and learns from it. @param forced nobody else is left: it is asked although it rests */
-  async watch<T>(target: Target, forced: boolean, call: () => Promise<T>): Promise<T> {
-    const { policy } = this.#circuit(target);
-    const direct = forced && policy.state !== CircuitState.Closed && this.resting(target) !== undefined;
-    if (!direct && policy.state === CircuitState.HalfOpen) throw resting(target);
+  /** Its last calls went well, or well enough. */
+  get sound(): boolean {
+    return this.#circuit.closed;
+  }
+
+  /** Asks a target that is not sound. @param forced nobody else is left: it is asked although it rests */
+  async probe<T>(forced: boolean, call: () => Promise<T>): Promise<T> {
+    if (forced && this.resting()) return call();
+    if (this.#circuit.probing) throw this.#restingError();
     try {
-      const result = await (direct ? call() : policy.execute(call));
-      this.#rests.delete(target.name);
-      this.#rests.delete(target.providerName);
-      return result;
+      return await this.#circuit.probe(call);
     } catch (error) {
-      if (!isGatewayError(error)) throw asResting(error, target);
-      this.#learn(target, error);
-      throw error;
+      // The breaker opened between the decision and the attempt.
+      throw (error as { isBrokenCircuitError?: boolean }).isBrokenCircuitError ? this.#restingError(error) : error;
     }
   }
 
-  /** An answer broke after it had begun. */
-  broke(target: Target, error: GatewayError): void {
-    const { policy } = this.#circuit(target);
-    if (policy.state === CircuitState.Closed) policy.execute(() => Promise.reject(error)).catch(() => {});
+  /** An answer has begun. @param wasSound as it was before; a probe is counted by itself */
+  answered(wasSound: boolean): void {
+    if (wasSound) this.#circuit.succeeded();
+    this.#rest = undefined;
+    if (this.#context.providers.size > 0) this.#context.providers.delete(this.#target.providerName);
   }
 
-  #learn(target: Target, error: GatewayError): void {
+  /** An attempt has failed, or its answer broke after it had begun. */
+  failed(error: GatewayError): void {
+    this.#circuit.failed(error);
+  }
+
+  /** What an upstream that refuses says of when to come again. */
+  refused(error: GatewayError): void {
     const rest = this.#restAfter(error);
     if (!rest) return;
-    const key = rest.whole ? target.providerName : target.name;
-    const until = this.#now() + Math.min(rest.ms, MAX_NAMED_REST_MS);
-    this.#rests.set(key, { until, reason: `${rest.reason} until ${new Date(until).toISOString()}` });
+    const until = this.#context.now() + Math.min(rest.ms, MAX_NAMED_REST_MS);
+    const named = { until, reason: `${rest.reason} until ${new Date(until).toISOString()}` };
+    if (rest.whole) this.#context.providers.set(this.#target.providerName, named);
+    else this.#rest = named;
   }
 
   #restAfter(error: GatewayError): { ms: number; reason: string; whole: boolean } | undefined {
-    const { authRestMs, quotaRestMs } = this.#options;
+    const { authRestMs, quotaRestMs } = this.#context.options;
     const named = error.retryAfterSeconds === undefined ? undefined : error.retryAfterSeconds * 1_000;
     // A key may be good for another model.
     if (error.code === "upstream_auth") return { ms: authRestMs, reason: "it refuses our key", whole: false };
@@ -119,55 +111,15 @@ export class Health {
   /** `… You will regain access on 2026-12-01 at 00:00 UTC.` */
   #renewedIn(message: string): number | undefined {
     const [, day, time = "00:00"] = RENEWED.exec(message) ?? [];
-    const ms = day === undefined ? Number.NaN : Date.parse(`${day}T${time}:00Z`) - this.#now();
+    const ms = day === undefined ? Number.NaN : Date.parse(`${day}T${time}:00Z`) - this.#context.now();
     return ms > 0 ? ms : undefined;
   }
 
-  #circuit(target: Target): Circuit {
-    const name = target.name;
-    const known = this.#circuits.get(name);
-    if (known) return known;
-    const { window, minCalls, failureShare, restMs, maxRestMs } = this.#options;
-    const restAfter = (openings: number) => Math.min(maxRestMs, restMs * 2 ** Math.min(20, openings - 1));
-    const backoff = (openings: number): IBackoff<unknown> => ({
-      duration: restAfter(openings),
-      next: () => backoff(openings + 1),
+  #restingError(cause?: unknown): GatewayError {
+    return new GatewayError("upstream_overloaded", `${this.#target.name} rests after failures`, {
+      provider: this.#target.providerName,
+      ladder: "next",
+      cause,
     });
-    const policy = circuitBreaker(
-      handleWhen((error) => isGatewayError(error) && FAULTS.has(error.code) && !isOwnLimit(error)),
-      {
-        breaker: new CountBreaker({
-          size: Math.max(window, minCalls),
-          minimumNumberOfCalls: minCalls,
-          threshold: failureShare,
-        }),
-        halfOpenAfter: { next: () => backoff(1) },
-      },
-    );
-    const circuit: Circuit = { policy, opened: 0, until: 0 };
-    policy.onBreak(() => {
-      circuit.opened++;
-      circuit.until = Date.now() + restAfter(circuit.opened);
-    });
-    policy.onReset(() => {
-      circuit.opened = 0;
-    });
-    this.#circuits.set(name, circuit);
-    return circuit;
   }
-}
-
-/** A limit of the gateway's own says nothing of the target. */
-const isOwnLimit = ({ details }: GatewayError) => details?.limit !== undefined;
-
-const resting = (target: Target, cause?: unknown) =>
-  new GatewayError("upstream_overloaded", `${target.name} rests after failures`, {
-    provider: target.providerName,
-    ladder: "next",
-    cause,
-  });
-
-/** The breaker opened between the decision and the attempt. */
-function asResting(error: unknown, target: Target): unknown {
-  return (error as { isBrokenCircuitError?: boolean }).isBrokenCircuitError ? resting(target, error) : error;
 }

@@ -15,10 +15,10 @@ import type { Reply } from "../../core/reply.ts";
 import { Decider, type Decision } from "./decide.ts";
 import { explain } from "./explain.ts";
 import { Health } from "./health.ts";
-import { Ladder } from "./ladder.ts";
+import { Ladder, type LadderTools } from "./ladder.ts";
+import type { LimitReader } from "./match.ts";
 import { type RouterOptions, routerOptions } from "./options.ts";
-import { RetryBudget } from "./retry.ts";
-import { checkRule, compileRule, compileSteps, type Rule, routeOf, type Step, stepsOf } from "./rules.ts";
+import { checkRule, compileRule, type Rule, routeOf, stepsOf } from "./rules.ts";
 import { Shadows } from "./shadow.ts";
 import { resolveAliases, targetOf } from "./targets.ts";
 import { Traffic } from "./traffic.ts";
@@ -38,28 +38,28 @@ export function router(given: RouterOptions = {}): Middleware {
   const options = parsed.data;
   const aliases = resolveAliases(options.aliases);
   const rules = options.rules.map((rule, index) => compileRule(rule, index, aliases, options.timeouts));
+  // Per gateway.
   let plan: GatewayPlan;
   let decider: Decider;
-  let health: Health | undefined;
-  const traffic = new Traffic();
+  let tools: LadderTools;
   const shadows = new Shadows();
-  const retry = { ...options, budget: new RetryBudget(options.retryShare) };
 
-  async function run(exchange: Exchange, next: Next): Promise<Reply> {
-    const decision = await decider.decide(exchange);
-    exchange.route = traceOf(decision);
+  function run(exchange: Exchange, next: Next): Promise<Reply> {
+    try {
+      const decision = decider.decide(exchange);
+      return decision instanceof Promise
+        ? decision.then((decided) => follow(decided, exchange, next))
+        : follow(decision, exchange, next);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  function follow(decision: Decision, exchange: Exchange, next: Next): Promise<Reply> {
+    exchange.route = decision.trace;
     exchange.reasoning = decision.rule?.reasoning;
-    const timeouts = decision.rule?.timeouts ?? options.timeouts;
-    shadows.start(exchange, decision, decider, next, { retired: options.retired, timeouts });
-    return new Ladder(exchange, decision, {
-      next,
-      decider,
-      health,
-      traffic,
-      retry,
-      retired: options.retired,
-      timeouts,
-    }).climb();
+    if (decision.rule?.shadow) shadows.start(exchange, decision, decider, next, options.retired);
+    return new Ladder(exchange, decision, next, tools).climb();
   }
 
   return defineMiddleware(
@@ -79,17 +79,12 @@ export function router(given: RouterOptions = {}): Middleware {
       models: () => [...aliases.keys()].map((id) => ({ id })).concat(askable(rules, plan)),
       setup(given) {
         plan = given;
-        health = options.health ? new Health(options.health, plan.now) : undefined;
-        decider = new Decider({
-          rules,
-          aliases,
-          plan,
-          health,
-          traffic,
-          expectedOutputTokens: options.expectedOutputTokens,
-          limitsOf: limitReader(plan),
-          direct: directSteps(),
-        });
+        const { health, retryShare } = options;
+        const context = health && { options: health, now: plan.now, providers: new Map() };
+        const healthOf = context ? (target: Target) => new Health(target, context) : undefined;
+        const traffic = new Traffic({ retryShare, healthOf });
+        decider = new Decider({ ...options, rules, aliases, plan, traffic, limitsOf: limitReader(plan) });
+        tools = { ...options, traffic, decider };
         for (const [index, rule] of rules.entries()) checkRule(rule, index, plan);
       },
     },
@@ -98,7 +93,7 @@ export function router(given: RouterOptions = {}): Middleware {
 }
 
 /** Read at most once a second for one caller: a rule that is a second late is right. */
-function limitReader(plan: GatewayPlan): (exchange: Exchange) => Promise<readonly LimitState[]> {
+function limitReader(plan: GatewayPlan): LimitReader {
   const known = new LRUCache<string, { at: number; states: Promise<readonly LimitState[]> }>({ max: 1_000 });
   return ({ identity }) => {
     const { key, user, team, tags = [] } = identity;
@@ -111,19 +106,6 @@ function limitReader(plan: GatewayPlan): (exchange: Exchange) => Promise<readonl
       known.set(name, read);
     }
     return read.states;
-  };
-}
-
-/** `provider/model` without a rule: a step of one. */
-function directSteps(): (target: Target) => Step {
-  return (target) => compileSteps(target.name, "", new Map())[0]!;
-}
-
-function traceOf({ rule, candidates, excluded }: Decision): NonNullable<Exchange["route"]> {
-  return {
-    ...(rule && { rule: rule.name }),
-    candidates: candidates.map(({ target }) => target.name),
-    excluded: excluded.map(({ target, reason }) => ({ target: target.name, reason })),
   };
 }
 

@@ -1,38 +1,46 @@
 import { GatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
+import type { Next } from "../../core/middleware.ts";
 import type { Target } from "../../core/provider.ts";
 import type { Reply } from "../../core/reply.ts";
 import { type Attempt, type AttemptTools, attempt } from "./attempt.ts";
 import type { Candidate, Decider, Decision } from "./decide.ts";
 import { type Failure, isFinal, isRefusal, oneError } from "./errors.ts";
-import { type RetryOptions, withRetries } from "./retry.ts";
+import type { ParsedOptions } from "./options.ts";
+import { retry } from "./retry.ts";
 import type { Step } from "./rules.ts";
 import { sessionOf } from "./sticky.ts";
 
-export interface LadderTools extends AttemptTools {
+const NO_CANDIDATES: readonly Candidate[] = [];
+const NO_STEPS: readonly Step[] = [];
+
+export interface LadderTools extends AttemptTools, Pick<ParsedOptions, "retries" | "maxRetryAfterMs"> {
   decider: Decider;
-  retry: RetryOptions;
 }
 
 /** Asks the candidates one after the other, until one begins to answer. */
 export class Ladder {
   readonly #exchange: Exchange;
   readonly #decision: Decision;
+  readonly #next: Next;
   readonly #tools: LadderTools;
   readonly #failures: Failure[] = [];
-  readonly #tried = new Set<string>();
-  #queue: Candidate[];
+  #queue: readonly Candidate[];
+  /** How many of the queue have been asked, and who was before it was redirected. */
+  #asked = 0;
+  #askedBefore = NO_CANDIDATES;
   /** Who is asked when the request is too long, or refused; each of them once. */
   #overflow: readonly Step[];
   #refusal: readonly Step[];
 
-  constructor(exchange: Exchange, decision: Decision, tools: LadderTools) {
+  constructor(exchange: Exchange, decision: Decision, next: Next, tools: LadderTools) {
     this.#exchange = exchange;
     this.#decision = decision;
+    this.#next = next;
     this.#tools = tools;
-    this.#queue = [...decision.candidates];
-    this.#overflow = decision.rule?.onContextOverflow ?? [];
-    this.#refusal = decision.rule?.onRefusal ?? [];
+    this.#queue = decision.candidates;
+    this.#overflow = decision.rule?.onContextOverflow ?? NO_STEPS;
+    this.#refusal = decision.rule?.onRefusal ?? NO_STEPS;
   }
 
   /** @throws GatewayError with the reason of every target */
@@ -40,15 +48,23 @@ export class Ladder {
     if (this.#queue.length === 0) throw nobody(this.#decision);
     const hedgeMs = this.#decision.rule?.options.hedge?.afterMs;
     for (;;) {
-      const candidate = this.#queue.shift();
+      const candidate = this.#queue[this.#asked++];
       if (!candidate) throw oneError(this.#failures);
+      const last = this.#asked === this.#queue.length;
+      let failure: unknown;
       try {
-        return hedgeMs !== undefined && this.#queue.length > 0
-          ? await this.#hedged(candidate, hedgeMs)
-          : await this.#patient(candidate);
+        if (hedgeMs !== undefined && !last) return await this.#hedged(candidate, hedgeMs);
+        const { child, reply } = this.#begin(candidate);
+        return this.#won(candidate, child, await reply);
       } catch (error) {
-        this.#failed(candidate.target, error);
+        failure = error;
       }
+      try {
+        if (last) return await this.#again(candidate, toGatewayError(failure));
+      } catch (error) {
+        failure = error;
+      }
+      this.#failed(candidate.target, failure);
     }
   }
 
@@ -66,22 +82,25 @@ export class Ladder {
   }
 
   #redirect(steps: readonly Step[]): void {
-    const { candidates } = this.#tools.decider.screen(steps, this.#exchange, this.#decision.model);
-    const fresh = candidates.filter(({ target }) => !this.#tried.has(target.name));
-    if (fresh.length > 0) this.#queue = fresh;
+    const asked = this.#askedBefore.concat(this.#queue.slice(0, this.#asked));
+    const names = new Set(asked.map(({ target }) => target.name));
+    const candidates = this.#tools.decider.screen(steps, this.#exchange, this.#decision.model);
+    const fresh = candidates.filter(({ target }) => !names.has(target.name));
+    if (fresh.length === 0) return;
+    this.#queue = fresh;
+    this.#asked = 0;
+    this.#askedBefore = asked;
   }
 
-  /** One target, and the same again where that can help and nobody else is left. */
-  async #patient(candidate: Candidate): Promise<Reply> {
-    const { retry } = this.#tools;
-    let last: Attempt | undefined;
+  /** The same target once more, where that can help: nobody else is left. */
+  #again(candidate: Candidate, failure: GatewayError): Promise<Reply> {
+    const { traffic } = this.#tools;
+    const { target, successor = target } = candidate;
     const once = async () => {
-      last = this.#begin(candidate);
-      return last.reply;
+      const { child, reply } = this.#begin(candidate);
+      return this.#won(candidate, child, await reply);
     };
-    const retries = this.#queue.length === 0 ? retry.retries : 0;
-    const reply = await withRetries(this.#exchange, candidate.target, once, { ...retry, retries });
-    return this.#won(candidate, last!.child, reply);
+    return retry(this.#exchange, failure, once, () => traffic.takeRetry(successor), this.#tools);
   }
 
   /** A second target is asked when the first stays silent; who begins first answers, the other one is stopped. */
@@ -95,7 +114,7 @@ export class Ladder {
     const early = await Promise.race([first.reply, patience]).finally(() => clearTimeout(timer));
     if (early !== silent) return this.#won(candidate, first.child, early);
 
-    const other = this.#queue.shift()!;
+    const other = this.#queue[this.#asked++]!;
     const runners: { candidate: Candidate; started: Attempt }[] = [{ candidate, started: first }];
     try {
       runners.push({ candidate: other, started: this.#begin(other) });
@@ -114,9 +133,7 @@ export class Ladder {
   }
 
   #begin(candidate: Candidate): Attempt {
-    this.#tried.add(candidate.target.name);
-    this.#tools.retry.budget.request(candidate.target);
-    const started = attempt(this.#exchange, candidate, this.#decision, this.#tools);
+    const started = attempt(this.#exchange, candidate, this.#decision, this.#next, this.#tools);
     started.child.refusalFails = this.#refusal.length > 0;
     return started;
   }

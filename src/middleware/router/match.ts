@@ -1,71 +1,80 @@
 import type { Exchange } from "../../core/exchange.ts";
 import { anyGlob } from "../../core/glob.ts";
 import type { LimitState } from "../../core/middleware.ts";
+import type { MaybePromise } from "../../core/util.ts";
 import { needs } from "./needs.ts";
 import type { RuleOptions } from "./options.ts";
 import { timeMatcher } from "./time.ts";
 
 type Match = RuleOptions["match"];
 
-/** What a rule looks at. */
-export interface Asked {
-  exchange: Exchange;
-  /** After aliases. */
-  model: string;
-  /** The caller's limits; asked for by rules about budgets only. */
-  limits(): Promise<readonly LimitState[]>;
+/** The caller's limits; asked for by rules about budgets only. */
+export type LimitReader = (exchange: Exchange) => Promise<readonly LimitState[]>;
+
+/** Whether a rule is for a request whose model it is for. */
+export type Matcher = (exchange: Exchange, limitsOf: LimitReader) => MaybePromise<boolean>;
+
+type Check = (exchange: Exchange) => boolean;
+
+/** Whether a rule is for a model, after aliases. */
+export function compileModelMatch({ model }: Match): (model: string) => boolean {
+  return anyGlob(model ?? "*");
 }
 
-export type Matcher = (asked: Asked) => boolean | Promise<boolean>;
-
-/** @throws TypeError for an unknown time zone */
-export function compileMatch(match: Match): Matcher {
+/**
+ * Everything that a rule asks of a request beside its model; `undefined` where that is nothing.
+ * @throws TypeError for an unknown time zone
+ */
+export function compileMatch(match: Match): Matcher | undefined {
   const checks = [...nameChecks(match), ...requestChecks(match)];
   const { budget } = match;
-  const plain = (asked: Asked) => checks.every((check) => check(asked));
-  if (!budget) return plain;
+  const plain = (exchange: Exchange) => checks.every((check) => check(exchange));
+  if (!budget) return checks.length > 0 ? plain : undefined;
   // A store is read last, and only for requests that would match.
-  return async (asked) => plain(asked) && shareOf(await asked.limits(), budget.limit) > budget.above;
+  return (exchange, limitsOf) =>
+    plain(exchange) && limitsOf(exchange).then((states) => shareOf(states, budget.limit) > budget.above);
 }
 
-function nameChecks({ model, key, user, team, tag, dialect, operation, headers = {} }: Match) {
-  const checks: ((asked: Asked) => boolean)[] = [];
-  const add = (
-    patterns: string | readonly string[] | undefined,
-    read: (asked: Asked) => readonly (string | undefined)[],
-  ) => {
+function nameChecks({ key, user, team, tag, dialect, operation, headers = {} }: Match): Check[] {
+  const checks: Check[] = [];
+  const add = (patterns: string | readonly string[] | undefined, read: (exchange: Exchange) => string | undefined) => {
     if (patterns === undefined) return;
     const matches = anyGlob(patterns);
-    checks.push((asked) => read(asked).some((each) => each !== undefined && matches(each)));
+    checks.push((exchange) => {
+      const name = read(exchange);
+      return name !== undefined && matches(name);
+    });
   };
-  add(model, ({ model }) => [model]);
-  add(key, ({ exchange }) => [exchange.identity.key]);
-  add(user, ({ exchange }) => [exchange.identity.user]);
-  add(team, ({ exchange }) => [exchange.identity.team]);
-  add(tag, ({ exchange }) => exchange.identity.tags ?? []);
-  add(dialect, ({ exchange }) => [exchange.dialect.id]);
-  add(operation, ({ exchange }) => [exchange.operation]);
-  for (const [name, patterns] of Object.entries(headers)) add(patterns, ({ exchange }) => [exchange.headers[name]]);
+  add(key, ({ identity }) => identity.key);
+  add(user, ({ identity }) => identity.user);
+  add(team, ({ identity }) => identity.team);
+  if (tag !== undefined) {
+    const matches = anyGlob(tag);
+    checks.push(({ identity }) => identity.tags?.some(matches) ?? false);
+  }
+  add(dialect, ({ dialect }) => dialect.id);
+  add(operation, ({ operation }) => operation);
+  for (const [name, patterns] of Object.entries(headers)) add(patterns, ({ headers }) => headers[name]);
   return checks;
 }
 
-function requestChecks({ inputTokens, needs: wanted = [], time, when }: Match) {
-  const checks: ((asked: Asked) => boolean)[] = [];
+function requestChecks({ inputTokens, needs: wanted = [], time, when }: Match): Check[] {
+  const checks: Check[] = [];
   if (time) {
     const within = timeMatcher(time);
-    checks.push(({ exchange }) => within(exchange.services.now()));
+    checks.push(({ services }) => within(services.now()));
   }
   if (inputTokens) {
     const { above = -1, below = Number.POSITIVE_INFINITY } = inputTokens;
-    checks.push(({ exchange }) => {
+    checks.push((exchange) => {
       const tokens = exchange.services.estimateInput(exchange);
       return tokens > above && tokens < below;
     });
   }
   for (const need of wanted) {
-    checks.push(({ exchange }) => exchange.operation !== "embeddings" && needs(exchange.request, need));
+    checks.push((exchange) => exchange.operation !== "embeddings" && needs(exchange.request, need));
   }
-  if (when) checks.push(({ exchange }) => when(exchange));
+  if (when) checks.push(when);
   return checks;
 }
 

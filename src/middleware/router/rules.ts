@@ -1,6 +1,6 @@
 import type { GatewayPlan, Route } from "../../core/middleware.ts";
 import type { Effort, Reasoning } from "../../core/request.ts";
-import { compileMatch, type Matcher } from "./match.ts";
+import { compileMatch, compileModelMatch, type Matcher } from "./match.ts";
 import type { ParsedOptions, RuleOptions, Timers } from "./options.ts";
 import { compileRewrite, type Rewrite } from "./rewrite.ts";
 import { Sessions } from "./sticky.ts";
@@ -17,7 +17,9 @@ export interface Rule {
   /** `rules[0] (claude)` */
   name: string;
   options: RuleOptions;
-  matches: Matcher;
+  isFor: (model: string) => boolean;
+  /** What it asks of a request beside its model. */
+  matches: Matcher | undefined;
   to: readonly Step[];
   onContextOverflow: readonly Step[];
   onRefusal: readonly Step[];
@@ -44,6 +46,7 @@ export function compileRule(
   return {
     name: name === undefined ? path : `${path} (${name})`,
     options,
+    isFor: compileModelMatch(match),
     matches: at(`${path}.match`, () => compileMatch(match)),
     to: steps("to"),
     onContextOverflow: steps("onContextOverflow"),

@@ -2,8 +2,9 @@ import { GatewayError, toGatewayError } from "../../core/errors.ts";
 import { Exchange, type Outcome } from "../../core/exchange.ts";
 import type { Next } from "../../core/middleware.ts";
 import type { Reply, StreamSink } from "../../core/reply.ts";
-import { type AttemptTools, childFor } from "./attempt.ts";
+import { childFor } from "./attempt.ts";
 import type { Decider, Decision } from "./decide.ts";
+import type { ParsedOptions } from "./options.ts";
 
 /** Copies under way at the same time; more are not made. */
 const MAX_RUNNING = 32;
@@ -18,18 +19,12 @@ const NOBODY: StreamSink = { bytes() {}, frames() {}, end() {}, fail() {} };
 export class Shadows {
   readonly #running = new Set<Exchange>();
 
-  start(
-    exchange: Exchange,
-    decision: Decision,
-    decider: Decider,
-    next: Next,
-    tools: Pick<AttemptTools, "retired" | "timeouts">,
-  ): void {
-    const { rule, model, rewritten } = decision;
+  start(exchange: Exchange, decision: Decision, decider: Decider, next: Next, retired: ParsedOptions["retired"]): void {
+    const { rule, model, rewritten, timeouts } = decision;
     const shadow = rule?.shadow;
     if (!rule || !shadow || exchange.operation === "count-tokens" || this.#running.size >= MAX_RUNNING) return;
     if (!decider.takes(shadow.percent, exchange, `shadow ${rule.name}`, false)) return;
-    const [candidate] = decider.screen(shadow.to, exchange, model, true).candidates;
+    const [candidate] = decider.screen(shadow.to, exchange, model, true);
     if (!candidate || candidate.forced) return;
 
     const { id, operation, dialect, headers, services, trusted } = exchange;
@@ -46,7 +41,7 @@ export class Shadows {
       this.#running.delete(copy);
     });
     this.#send(copy, () => {
-      const child = childFor(copy, candidate.target, { rule, rewritten: undefined }, tools);
+      const child = childFor(copy, candidate, { rule, rewritten: undefined, timeouts }, retired);
       return { child, reply: next(child) };
     });
   }

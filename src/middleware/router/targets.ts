@@ -1,7 +1,7 @@
 import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { GatewayPlan } from "../../core/middleware.ts";
-import { newTarget, type ProviderOperation, type Target } from "../../core/provider.ts";
+import type { ProviderOperation, Target } from "../../core/provider.ts";
 import { type Destination, rungsOf, type Strategy } from "./options.ts";
 
 /** A target as a rule names it; the model `*` stands for the one asked for. */
@@ -86,26 +86,25 @@ export function ownName(model: string, provider: string): string {
   return model.startsWith(`${provider}/`) ? model.slice(provider.length + 1) : model;
 }
 
-/**
- * Retired models are answered by their successors. A chain is followed; data cannot make it endless.
- * @throws GatewayError `model_not_found` where retired models are to be refused
- */
-export function successor(target: Target, policy: "successor" | "refuse"): Target {
-  let model = target.model;
+/** Who answers for a retired model; `undefined` for one that is not. A chain is followed; data cannot make it endless. */
+export function successorOf({ providerName, provider, model }: Target, plan: GatewayPlan): Target | undefined {
+  let last = model;
   for (let hop = 0; hop < 5; hop++) {
-    const { successor: next, retired } = target.provider.capabilities(model);
-    if (!next) break;
-    if (policy === "refuse") {
-      const since = retired ? ` on ${retired}` : "";
-      throw new GatewayError("model_not_found", `${target.name} was retired${since}; its successor is ${next}`, {
-        param: "model",
-        provider: target.providerName,
-        ladder: "next",
-      });
-    }
-    model = next;
+    const { successor } = provider.capabilities(last);
+    if (!successor) break;
+    last = successor;
   }
-  return model === target.model ? target : newTarget(target.providerName, target.provider, model);
+  return last === model ? undefined : plan.target(providerName, last);
+}
+
+export function retiredError({ name, providerName, provider, model }: Target): GatewayError {
+  const { successor, retired } = provider.capabilities(model);
+  const since = retired ? ` on ${retired}` : "";
+  return new GatewayError("model_not_found", `${name} was retired${since}; its successor is ${successor}`, {
+    param: "model",
+    provider: providerName,
+    ladder: "next",
+  });
 }
 
 /** @throws GatewayError `no_target` where the provider may not be asked this */

@@ -83,7 +83,7 @@ function answerHeaders(exchange: Exchange): Record<string, string> {
     if (upstream !== undefined)
       headers["x-turnpike-overhead-ms"] = Math.max(0, performance.now() - startedAt - upstream).toFixed(2);
   }
-  const refused = winner && attempts.length > 1 ? attempts.find(isOverBudget) : undefined;
+  const refused = winner && tried > 1 ? attempts.find(isOverBudget) : undefined;
   if (refused) headers["x-turnpike-redirected"] = headerText(`budget:${refused.outcome.error?.details?.limit}`);
   return headers;
 }

@@ -77,7 +77,7 @@ export function decodeCountRequest(body: unknown): ChatRequest {
   const choice = maybe(body, "tool_choice", "", check.object);
   const metadata = maybe(body, "metadata", "", check.object);
   const userId = metadata && maybe(metadata, "user_id", "metadata", check.string);
-  const request: ChatRequest = {
+  const request: ChatRequest = present({
     model: need(body, "model", "", check.filled),
     system: decodeSystem(body),
     messages: need(body, "messages", "", check.list).map((message, i) => decodeMessage(message, `messages.${i}`)),
@@ -97,7 +97,7 @@ export function decodeCountRequest(body: unknown): ChatRequest {
     serviceTier: maybe(body, "service_tier", "", check.string),
     userId,
     sessionId: sessionOf(userId),
-  };
+  });
   if (request.messages.length === 0) throw refuse("messages", "must not be empty");
   keep(kept, "output_config", keptOutput);
   keep(kept, "metadata", metadata && others(metadata, METADATA_FIELDS));

@@ -40,6 +40,11 @@ export class ChoiceReader {
     this.finish(reason, choice.stop_reason);
   }
 
+  /** More of its text, and nothing else. */
+  say(text: string): void {
+    if (!this.#finished) this.#blocks.add("text", text);
+  }
+
   /** The answer is over, whether or not the server said why. */
   finish(reason?: unknown, stopReason?: unknown): void {
     if (this.#finished) return;

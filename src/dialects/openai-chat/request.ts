@@ -88,6 +88,7 @@ export function decodeRequest(value: unknown): ChatRequest {
   const read = <T>(field: string, check: Check<T>): T | undefined => optional(body[field], field, check);
   const streamOptions = read("stream_options", object);
   const completionTokens = read("max_completion_tokens", positive);
+  const maxTokens = read("max_tokens", positive);
   const choice = read("tool_choice", decodeToolChoice);
   const request: ChatRequest = present({
     model: filled(body.model, "model"),
@@ -95,7 +96,7 @@ export function decodeRequest(value: unknown): ChatRequest {
     tools: decodeAllTools(body),
     toolChoice: choice?.choice ?? read("function_call", decodeFunctionChoice),
     stream: read("stream", flag) ?? false,
-    maxTokens: completionTokens ?? read("max_tokens", positive),
+    maxTokens: completionTokens ?? maxTokens,
     parallelToolCalls: read("parallel_tool_calls", flag),
     seed: read("seed", whole) ?? read("random_seed", notNegative),
     stop: read("stop", decodeStop),

@@ -6,6 +6,7 @@ import { pagesBeside } from "./annotations.ts";
 import type { Answer } from "./blocks.ts";
 import { ChoiceReader } from "./choice.ts";
 import { decodeError, isErrorBody, statusOf } from "./errors.ts";
+import { PlainChunks } from "./plain-chunks.ts";
 import type { ResolvedStyle } from "./style.ts";
 import { decodeUsage } from "./usage.ts";
 
@@ -14,10 +15,15 @@ const NONE: readonly unknown[] = [];
 export function streamDecoder({ originType }: Pick<ResolvedStyle, "originType">): StreamDecoder {
   const answer: Answer = { originType };
   const choices = new Map<number, ChoiceReader>();
-  let events: StreamEvent[] = [];
+  const plain = new PlainChunks();
+  let events: StreamEvent[] | undefined;
   let started = false;
   let over = false;
-  const emit = (event: StreamEvent) => void events.push(event);
+
+  function emit(event: StreamEvent): void {
+    if (events) events.push(event);
+    else events = [event];
+  }
 
   function at(index: number): ChoiceReader {
     let choice = choices.get(index);
@@ -50,6 +56,7 @@ export function streamDecoder({ originType }: Pick<ResolvedStyle, "originType">)
     const pages = pagesBeside(chunk);
     for (const piece of pieces) if (isObject(piece)) at(indexOf(piece)).read(piece, pages);
     if (usage) emit({ type: "usage", usage });
+    plain.learn(frame, chunk);
   }
 
   /** `[DONE]`: whoever has not told why it stopped, has stopped. */
@@ -61,15 +68,21 @@ export function streamDecoder({ originType }: Pick<ResolvedStyle, "originType">)
   }
 
   function take(): StreamEvent[] {
-    const taken = events;
-    events = [];
+    const taken = events ?? [];
+    events = undefined;
     return taken;
   }
 
   return {
     feed(frame) {
+      if (over) return [];
+      const text = plain.read(frame);
+      if (text !== undefined) {
+        at(0).say(text);
+        return take();
+      }
       const data = frame.data.trim();
-      if (over || data === "") return [];
+      if (data === "") return [];
       try {
         if (data === "[DONE]") done();
         else read(frame);

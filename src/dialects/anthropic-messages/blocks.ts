@@ -239,11 +239,8 @@ function encodeSource(source: MediaSource): JsonObject | undefined {
   }
 }
 
-const ILLEGAL = /[^a-zA-Z0-9_-]/;
-const EVERY_ILLEGAL = new RegExp(ILLEGAL, "g");
-
 export function toolId(id: string): string {
-  return ILLEGAL.test(id) ? id.replace(EVERY_ILLEGAL, "_") : id;
+  return id.replace(/[^a-zA-Z0-9_-]/g, "_");
 }
 
 /** Arguments that are no object are kept visible, so that the caller's own check of the schema tells the model. */

@@ -180,6 +180,66 @@ describe("streams, both ways", () => {
     );
   });
 
+  test("chunks that are like the one before but for their text are read like any others", () => {
+    const said = fc.constantFrom(
+      "a",
+      "b",
+      "stop",
+      "m",
+      "",
+      '"',
+      "\\",
+      "é",
+      '"}},"x":{"content":"b"',
+      "\ud83e",
+      "a".repeat(99),
+    );
+    const first = (content: string, more = {}) => ({ index: 0, delta: { content, ...more } });
+    const call = { index: 0, id: "i", function: { name: "f", arguments: "{" } };
+    const around = fc.constantFrom<((content: string) => object)[]>(
+      (content) => ({ choices: [first(content)] }),
+      (content) => ({ choices: [first(content, { role: "assistant" })], usage: null }),
+      (content) => ({ choices: [{ ...first(content), finish_reason: null }] }),
+      (content) => ({ choices: [{ ...first(content), finish_reason: "stop" }] }),
+      (content) => ({ choices: [{ ...first(content), logprobs: { content: [{ token: "a" }] } }] }),
+      (content) => ({ choices: [first(content, { reasoning_content: "b" })] }),
+      (content) => ({ choices: [first(content, { reasoning_content: content })] }),
+      (content) => ({ choices: [first(content, { tool_calls: [call] })] }),
+      (content) => ({ choices: [first(content)], citations: ["a"] }),
+      (content) => ({ choices: [first(content)], citations: [content] }),
+      (content) => ({ x: "a", choices: [first("b")], y: content }),
+      (content) => ({ x: content, id: content, choices: [{ delta: { content } }] }),
+      (content) => ({ choices: [{ ...first(content), index: 1 }] }),
+      (content) => ({ choices: [first(content), { ...first("b"), index: 1 }] }),
+      (content) => ({ choices: [first(content)], usage: { prompt_tokens: 1, completion_tokens: 2 } }),
+      (content) => ({ choices: [first(content)], x_groq: { usage: { prompt_tokens: 1, completion_tokens: 2 } } }),
+    );
+    const escaped = (json: string) => json.replace(/"a"/g, '"\\u0061"');
+    const writing = fc.constantFrom<((value: object) => string)[]>(
+      (value) => JSON.stringify(value),
+      (value) => JSON.stringify(value),
+      (value) => JSON.stringify(value, null, 1),
+      (value) => escaped(JSON.stringify(value)),
+      (value) => `${JSON.stringify(value)} `,
+      (value) => JSON.stringify(value).slice(0, -1),
+    );
+    const alike = fc.tuple(around, writing, fc.array(said, { minLength: 1, maxLength: 4 }));
+    const runs = fc.array(alike, { minLength: 1, maxLength: 6 });
+    const decoded = (list: string[]) => {
+      const decoder = openaiChat.streamDecoder();
+      const events = [...list.flatMap((data) => decoder.feed({ data })), ...decoder.end()];
+      return events.map((event) => (event.type === "error" ? event.error.message : event));
+    };
+    fc.assert(
+      fc.property(runs, (list) => {
+        const data = list.flatMap(([make, write, texts]) => texts.map((content) => write(make(content))));
+        const different = data.map((each, i) => each.replace("{", `{"n":${i},`));
+        expect(decoded(data)).toEqual(decoded(different));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
   test("junk never throws, and its error is the upstream's", () => {
     const json = fc.jsonValue({ maxDepth: 1, depthSize: "xsmall" });
     const field = fc.constantFrom(

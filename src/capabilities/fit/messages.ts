@@ -1,6 +1,7 @@
 import type { Message, Part, TextPart, ToolResultPart } from "../../core/request.ts";
 import { NATIVE_THINKING } from "../../core/thinking-envelope.ts";
 import type { FitState } from "./index.ts";
+import { mapped } from "./mapped.ts";
 import { shortIds } from "./tool-ids.ts";
 
 /**
@@ -9,9 +10,9 @@ import { shortIds } from "./tool-ids.ts";
  */
 export function fitMessages(state: FitState): void {
   const { request, capabilities } = state;
-  request.system = request.system.filter((part) => belongs(part, state));
+  request.system = mapped(request.system, (part) => (belongs(part, state) ? part : undefined));
   dropCacheMarks(state);
-  let messages = request.messages.map((message) => fitContent(message, state));
+  let messages = mapped(request.messages, (message) => fitContent(message, state));
   messages = withoutEmpty(messages);
   messages = withoutEmpty(answerCalls(messages, state));
   if ((capabilities.systemMessages ?? "anywhere") !== "anywhere") messages = foldSystem(messages, state);
@@ -31,50 +32,46 @@ function belongs(part: TextPart, { dialect, changes }: FitState): boolean {
 function dropCacheMarks({ request, dialect, changes, capabilities }: FitState): void {
   if (capabilities.cacheMarks) return;
   let marks = 0;
-  const count = (item: { cache?: unknown }) => {
-    if (item.cache) marks++;
-  };
-  request.system.forEach(count);
-  for (const tool of request.tools) if (tool.type === "function") count(tool);
-  for (const message of request.messages) for (const part of message.content) count(part as { cache?: unknown });
+  for (const part of request.system) if (part.cache) marks++;
+  for (const tool of request.tools) if (tool.type === "function" && tool.cache) marks++;
+  for (const message of request.messages)
+    for (const part of message.content) if ("cache" in part && part.cache) marks++;
   if (marks > 0)
     changes.push({ field: "cache_control", kind: "ignored", from: marks, reason: `no counterpart in ${dialect}` });
 }
 
 function fitContent(message: Message, state: FitState): Message {
-  const content: Part[] = [];
-  for (const part of message.content) {
-    if (part.type === "tool-result") {
-      content.push({
-        ...part,
-        content: part.content.flatMap((inner) => fitPart(inner, state)) as ToolResultPart["content"],
-      });
-    } else content.push(...fitPart(part, state));
-  }
-  if (message.role === "assistant" && state.capabilities.thinkingLast === false) {
-    while (content.at(-1)?.type === "thinking") {
-      content.pop();
-      ignoreOnce(state, "messages.thinking");
-    }
-  }
-  const foreign = message.extensions && message.extensions.dialect !== state.dialect;
-  if (foreign) for (const field of Object.keys(message.extensions!.value)) ignoreOnce(state, `messages.${field}`);
-  const named = message.name !== undefined && state.capabilities.messageNames !== true;
-  if (named) ignoreOnce(state, "messages.name");
-  const { extensions, name, ...fitted } = { ...message, content };
-  return {
-    ...fitted,
-    ...(extensions && !foreign && { extensions }),
-    ...(name !== undefined && !named && { name }),
-  };
+  const { capabilities, dialect } = state;
+  let content = mapped(message.content, (part) => fitPart(part, state));
+  if (message.role === "assistant" && capabilities.thinkingLast === false)
+    content = withoutLastThinking(content, state);
+  const { role, extensions, name } = message;
+  const foreign = extensions !== undefined && extensions.dialect !== dialect;
+  if (foreign) for (const field of Object.keys(extensions.value)) ignoreOnce(state, `messages.${field}`);
+  const nameless = name !== undefined && capabilities.messageNames !== true;
+  if (nameless) ignoreOnce(state, "messages.name");
+  if (content === message.content && !foreign && !nameless) return message;
+  return { role, content, extensions: foreign ? undefined : extensions, name: nameless ? undefined : name };
 }
 
-function fitPart(part: Part, state: FitState): Part[] {
+function withoutLastThinking(content: Part[], state: FitState): Part[] {
+  const end = content.findLastIndex(({ type }) => type !== "thinking") + 1;
+  if (end === content.length) return content;
+  ignoreOnce(state, "messages.thinking");
+  return content.slice(0, end);
+}
+
+/** The part as the target takes it; nothing where it has no such part. */
+function fitPart(part: Part, state: FitState): Part | undefined {
   const { capabilities, changes, dialect } = state;
   switch (part.type) {
+    case "tool-result": {
+      const content = mapped(part.content as Part[], (inner) => fitPart(inner, state)) as ToolResultPart["content"];
+      return content === part.content ? part : { ...part, content };
+    }
     case "image":
       if (isForeignFile(part.source, state)) return omit("image", "the file is in another provider's store", state);
-      return capabilities.images === false ? omit("image", "model has no vision", state) : [part];
+      return capabilities.images === false ? omit("image", "model has no vision", state) : part;
     case "document": {
       for (const note of ["title", "filename", "context"] as const) {
         // The name of a text goes into its words.
@@ -86,27 +83,27 @@ function fitPart(part: Part, state: FitState): Part[] {
       if (part.source.kind === "text" && capabilities.documents !== true) {
         const title = part.title === undefined ? "" : ` title="${part.title.replaceAll('"', "'")}"`;
         changes.push({ field: "messages.document", kind: "moved", to: "text" });
-        return [{ type: "text", text: `<document${title}>\n${part.source.text}\n</document>` }];
+        return { type: "text", text: `<document${title}>\n${part.source.text}\n</document>` };
       }
       if (isForeignFile(part.source, state)) return omit("document", "the file is in another provider's store", state);
       if (capabilities.documents === false) return omit("document", "not supported by the model", state);
       if (part.source.kind === "url" && capabilities.documentURLs === false)
         return omit("document", "only documents in the request are accepted", state);
-      return [part];
+      return part;
     }
     case "audio":
-      return capabilities.audio === false ? omit("audio", "not supported by the model", state) : [part];
+      return capabilities.audio === false ? omit("audio", "not supported by the model", state) : part;
     case "thinking":
-      return keepsThinking(part.signature?.origin, part.redacted !== undefined, state) ? [part] : [];
+      return keepsThinking(part.signature?.origin, part.redacted !== undefined, state) ? part : undefined;
     case "opaque":
-      if (part.dialect === dialect) return [part];
+      if (part.dialect === dialect) return part;
       if (part.kind === "tool_reference") {
-        return [{ type: "text", text: `Tool ${String(part.value.tool_name ?? part.value.name)} is now available.` }];
+        return { type: "text", text: `Tool ${String(part.value.tool_name ?? part.value.name)} is now available.` };
       }
       changes.push({ field: "messages", kind: "dropped", from: part.kind, reason: "the target has no such block" });
-      return [];
+      return undefined;
     default:
-      return [part];
+      return part;
   }
 }
 
@@ -114,9 +111,9 @@ function isForeignFile(source: { kind: string; dialect?: string }, { dialect, ca
   return source.kind === "file" && (source.dialect !== dialect || capabilities.fileIds === false);
 }
 
-function omit(what: string, why: string, { changes }: FitState): Part[] {
+function omit(what: string, why: string, { changes }: FitState): Part {
   changes.push({ field: `messages.${what}`, kind: "dropped", reason: why });
-  return [{ type: "text", text: `[${what} omitted: ${why}]` }];
+  return { type: "text", text: `[${what} omitted: ${why}]` };
 }
 
 function keepsThinking(origin: string | undefined, redacted: boolean, state: FitState): boolean {
@@ -184,6 +181,8 @@ function trimmed(message: Message): Message {
   return { ...message, content };
 }
 
+const isResult = ({ type }: Part) => type === "tool-result";
+
 /**
  * Every tool call is answered once, directly after it: what was interrupted gets a result that says so, and a result
  * nobody asked for becomes text.
@@ -211,7 +210,12 @@ function answerCalls(messages: Message[], { changes }: FitState): Message[] {
         out.push({ role: "user", content: interrupted() }, ...waiting);
         waiting = [];
       }
-      open = message.content.flatMap((part) => (part.type === "tool-call" ? [part.id] : []));
+      open = [];
+      for (const part of message.content) if (part.type === "tool-call") open.push(part.id);
+      out.push(message);
+      continue;
+    }
+    if (open.length === 0 && !message.content.some(isResult)) {
       out.push(message);
       continue;
     }
@@ -232,7 +236,9 @@ function answerCalls(messages: Message[], { changes }: FitState): Message[] {
       results.push(...interrupted());
       open = [];
     }
-    out.push({ ...message, content: [...results, ...rest] }, ...waiting);
+    const content = [...results, ...rest];
+    const same = content.every((part, i) => part === message.content[i]) && content.length === message.content.length;
+    out.push(same ? message : { ...message, content }, ...waiting);
     waiting = [];
   }
   if (open.length > 0) {
@@ -244,7 +250,7 @@ function answerCalls(messages: Message[], { changes }: FitState): Message[] {
 
 /** Of a conversation of nothing else the user's last turn stays: there would be none. */
 function withoutEmpty(messages: Message[]): Message[] {
-  const said = messages.filter(saysSomething);
+  const said = mapped(messages, (message) => (saysSomething(message) ? message : undefined));
   return said.length > 0 ? said : messages.filter(({ role }) => role === "user").slice(-1);
 }
 

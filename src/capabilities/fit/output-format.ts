@@ -64,7 +64,7 @@ function instruct(format: OutputFormat, { request, changes }: FitState, reason?:
       ? JSON_OBJECT
       : `Answer with JSON that is valid under this JSON Schema, and with nothing else:\n${JSON.stringify(format.schema)}`;
   request.system = [...request.system, { type: "text", text }];
-  delete request.outputFormat;
+  request.outputFormat = undefined;
   changes.push({
     field: "response_format",
     kind: "adjusted",

@@ -23,10 +23,12 @@ const PARAMETERS: Record<ParameterName, { field: string; hint?: boolean }> = {
   metadata: { field: "metadata", hint: true },
 };
 
+const NAMES = Object.keys(PARAMETERS) as ParameterName[];
+
 export function fitParameters(state: FitState): void {
   const { request, capabilities, changes } = state;
   const rules = capabilities.parameters ?? {};
-  for (const name of Object.keys(PARAMETERS) as ParameterName[]) {
+  for (const name of NAMES) {
     const value = request[name];
     if (value === undefined) continue;
     const rule = rules[name] ?? capabilities.otherParameters ?? true;
@@ -38,7 +40,7 @@ export function fitParameters(state: FitState): void {
     }
   }
   fitIds(state);
-  if (request.logprobs === undefined) delete request.topLogprobs;
+  if (request.logprobs === undefined) request.topLogprobs = undefined;
   fitStop(state);
   fitExtensions(state);
   fitMaxTokens(state);
@@ -60,13 +62,13 @@ export function fitSampling({ request, capabilities, changes }: FitState): void 
   for (const name of ["temperature", "topP", "topK", "logprobs"] as const) {
     if (request[name] !== undefined) drop(request, name, changes);
   }
-  if (request.logprobs === undefined) delete request.topLogprobs;
+  if (request.logprobs === undefined) request.topLogprobs = undefined;
 }
 
 function drop(request: ChatRequest, name: ParameterName, changes: Change[]): void {
   const { field, hint } = PARAMETERS[name];
   const value = request[name];
-  delete request[name];
+  request[name] = undefined;
   // Saying what is the default anyway is no loss.
   if (value === 1 && name === "n") return;
   if (value === false && name === "logprobs") return;
@@ -111,7 +113,7 @@ function fitExtensions({ request, dialect, changes }: FitState): void {
   const extensions = request.extensions;
   if (!extensions || extensions.dialect === dialect) return;
   for (const field of Object.keys(extensions.value)) changes.push({ field: field.slice(0, 64), kind: "ignored" });
-  delete request.extensions;
+  request.extensions = undefined;
 }
 
 function fitMaxTokens({ request, capabilities, changes, grantedTokens }: FitState): void {

@@ -37,7 +37,7 @@ export function fitReasoning(state: FitState): void {
   }
   const wishes = asked.mode !== "default" || asked.effort !== undefined || asked.budget !== undefined;
   if (support === false) {
-    delete request.reasoning;
+    request.reasoning = undefined;
     if (asked.mode !== "off" && wishes) {
       const from = asked.effort ?? asked.budget ?? asked.mode;
       changes.push({ field: "reasoning.effort", kind: asked.mode === "on" ? "dropped" : "ignored", from, to: "none" });
@@ -49,8 +49,7 @@ export function fitReasoning(state: FitState): void {
   const fitted = asked.mode === "off" ? fitOff(state, support) : fitOn(state, asked, support);
   // Who turned thinking off does not want to read it, where it cannot be turned off.
   const show = asked.show ?? (asked.mode === "off" ? false : undefined);
-  if (fitted) request.reasoning = show === undefined ? fitted : { ...fitted, show };
-  else delete request.reasoning;
+  request.reasoning = fitted && show !== undefined ? { ...fitted, show } : fitted;
 }
 
 type Support = Exclude<ReasoningSupport, false>;

@@ -33,14 +33,10 @@ export class SchemaPurse {
 
 /** Says what was done to a schema; what was done to many is said once. @param kind instead of `adjusted` */
 export function tellSchema(state: FitState, field: string, changes: readonly SchemaChange[], kind?: "moved"): void {
-  for (const { keyword, to, ...change } of changes) {
-    const told: Change = {
-      field,
-      kind: change.kind === "adjusted" ? (kind ?? "adjusted") : change.kind,
-      from: keyword,
-      ...(to !== undefined && { to }),
-    };
-    const same = (other: Change) => other.field === field && other.from === keyword && other.to === to;
-    if (!state.changes.some(same)) state.changes.push(told);
+  for (const { keyword, kind: done, to } of changes) {
+    if (state.changes.some((other) => other.field === field && other.from === keyword && other.to === to)) continue;
+    const told: Change = { field, kind: done === "adjusted" ? (kind ?? done) : done, from: keyword };
+    if (to !== undefined) told.to = to;
+    state.changes.push(told);
   }
 }

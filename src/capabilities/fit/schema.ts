@@ -54,12 +54,14 @@ export function adaptSchema(original: JsonObject, rules: SchemaRules): AdaptedSc
 
 /** A schema that a target takes as it is: without `$schema` and the like at its root, where generators put them. */
 export function plainSchema(schema: JsonObject, rules: SchemaRules = {}): AdaptedSchema {
-  const found = METADATA.filter((keyword) => Object.hasOwn(schema, keyword) && !isReferred(schema, keyword));
-  const changes: SchemaChange[] = found.map((keyword) => ({ keyword, kind: "ignored" }));
-  const plain =
-    found.length === 0
-      ? schema
-      : Object.fromEntries(Object.entries(schema).filter(([keyword]) => !found.includes(keyword)));
+  const changes: SchemaChange[] = [];
+  let plain = schema;
+  for (const keyword of METADATA) {
+    if (!Object.hasOwn(schema, keyword) || isReferred(schema, keyword)) continue;
+    const { [keyword]: _, ...rest } = plain;
+    plain = rest;
+    changes.push({ keyword, kind: "ignored" });
+  }
   return { schema: rules.explicitShapes ? (explicit(plain) as JsonObject) : plain, changes };
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Message } from "../../core/request.ts";
+import { mapped } from "./mapped.ts";
 
 const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -27,12 +28,14 @@ export function shortIds(messages: Message[], rule: { pattern: RegExp; length: n
     }
     return short;
   };
-  return messages.map((message) => ({
-    ...message,
-    content: message.content.map((part) =>
-      part.type === "tool-call" || part.type === "tool-result" ? { ...part, id: map(part.id) } : part,
-    ),
-  }));
+  return mapped(messages, (message) => {
+    const content = mapped(message.content, (part) => {
+      if (part.type !== "tool-call" && part.type !== "tool-result") return part;
+      const id = map(part.id);
+      return id === part.id ? part : { ...part, id };
+    });
+    return content === message.content ? message : { ...message, content };
+  });
 }
 
 function base62(text: string, length: number): string {

@@ -8,11 +8,11 @@ const WISHES = ["allowedDomains", "blockedDomains", "userLocation", "maxUses"] a
 const NOT_HERE = "Web search is not available here. If the answer needs it, say that you cannot search the web.";
 
 /** A search that the model runs by itself, in the target's form; nothing where it has none. */
-export function fitWebSearch(tool: WebSearchTool, state: FitState): WebSearchTool[] {
+export function fitWebSearch(tool: WebSearchTool, state: FitState): WebSearchTool | undefined {
   const { capabilities, dialect, changes } = state;
   const support = capabilities.webSearch;
   const own = tool.native.dialect === dialect;
-  if (support === true || (support === undefined && own)) return [tool];
+  if (support === true || (support === undefined && own)) return tool;
   if (!support) {
     changes.push({
       field: "tools",
@@ -20,11 +20,11 @@ export function fitWebSearch(tool: WebSearchTool, state: FitState): WebSearchToo
       from: tool.name.slice(0, 64),
       reason: "the target has no web search",
     });
-    return [];
+    return undefined;
   }
   // A tool of the same form as the target's (another edition of it) is what the caller wants.
-  if (own && (support.as === undefined || "type" in tool.native.value)) return [tool];
-  return [withWishes(tool, support, state)];
+  if (own && (support.as === undefined || "type" in tool.native.value)) return tool;
+  return withWishes(tool, support, state);
 }
 
 function withWishes(
@@ -35,7 +35,7 @@ function withWishes(
   const fitted = { ...tool, ...(as && { native: { dialect, value: as } }) };
   for (const wish of WISHES) {
     if (fitted[wish] === undefined || takes.includes(wish)) continue;
-    delete fitted[wish];
+    fitted[wish] = undefined;
     changes.push({ field: `tools.web_search.${wish}`, kind: "dropped" });
   }
   return fitted;

@@ -14,11 +14,13 @@ export interface LessonBook {
   add(target: string, lessons: readonly Lesson[]): void;
 }
 
+const NOTHING: readonly Lesson[] = [];
+
 /** @param ttlMs how long an upstream's refusal is taken as a fact; APIs change back too */
 export function lessonBook(ttlMs: number, now: () => number): LessonBook {
   const book = new LRUCache<string, readonly Lesson[]>({ max: MAX_TARGETS });
   const valid = (target: string) =>
-    (book.get(target) ?? []).filter(({ until }) => until === undefined || until > now());
+    book.get(target)?.filter(({ until }) => until === undefined || until > now()) ?? NOTHING;
   return {
     of: valid,
     add(target, lessons) {

@@ -1,4 +1,5 @@
 import type {
+  CacheMark,
   DocumentPart,
   ImagePart,
   MediaSource,
@@ -32,22 +33,22 @@ export function decodeBlock(value: unknown, path: string, kept: JsonObject): Par
       // Every call says `direct`, unless code of a server tool made it.
       if (isObject(more.caller) && more.caller.type === "direct") delete more.caller;
       if (!isEmpty(more)) kept.tool_use = { ...(kept.tool_use as JsonObject), [id]: more };
-      return present({
+      return {
         type: "tool-call",
         id,
         name: need(block, "name", path, filled),
         arguments: JSON.stringify(need(block, "input", path, object)),
         cache: maybe(block, "cache_control", path, object),
-      });
+      };
     }
     case "tool_result":
-      return present({
+      return {
         type: "tool-result",
         id: need(block, "tool_use_id", path, filled),
         content: decodeResult(block.content, `${path}.content`),
         isError: maybe(block, "is_error", path, flag),
         cache: maybe(block, "cache_control", path, object),
-      });
+      };
     default:
       return decodePlain(block, path);
   }
@@ -63,13 +64,12 @@ function decodeResult(content: unknown, path: string): ToolResultPart["content"]
 /** The blocks that may also stand in a tool result; what is none of them stays as it came. */
 function decodePlain(block: JsonObject, path: string): TextPart | ImagePart | DocumentPart | OpaquePart {
   const type = need(block, "type", path, string);
+  if (type === "text") return decodeText(block, path);
   const opaque: OpaquePart = { type: "opaque", dialect: ID, kind: type, value: block };
   switch (type) {
-    case "text":
-      return decodeText(block, path);
     case "image": {
       const source = decodeSource(need(block, "source", path, object), `${path}.source`);
-      return source ? present({ type: "image", source, cache: maybe(block, "cache_control", path, object) }) : opaque;
+      return source ? { type: "image", source, cache: maybe(block, "cache_control", path, object) } : opaque;
     }
     case "document": {
       const source = decodeDocumentSource(need(block, "source", path, object), `${path}.source`);
@@ -80,7 +80,7 @@ function decodePlain(block: JsonObject, path: string): TextPart | ImagePart | Do
       const text = textOf(need(block, "content", path, list));
       if (text === undefined) return opaque;
       const source = { kind: "text", mediaType: "text/plain", text } as const;
-      return { type: "document", source, context: need(block, "source", path, string), ...describe(block, path) };
+      return { type: "document", source, ...describe(block, path), context: need(block, "source", path, string) };
     }
     default:
       return opaque;
@@ -88,22 +88,22 @@ function decodePlain(block: JsonObject, path: string): TextPart | ImagePart | Do
 }
 
 export function decodeText(block: JsonObject, path: string): TextPart {
-  return present({
+  return {
     type: "text",
     text: need(block, "text", path, string),
     cache: maybe(block, "cache_control", path, object),
     citations: replayedCitations(block.citations ?? undefined),
-  });
+  };
 }
 
 function describe(block: JsonObject, path: string): Omit<DocumentPart, "type" | "source"> {
   const citations = maybe(block, "citations", path, object);
-  return present({
+  return {
     title: maybe(block, "title", path, string),
     context: maybe(block, "context", path, string),
     citations: citations && (maybe(citations, "enabled", `${path}.citations`, flag) ?? false),
     cache: maybe(block, "cache_control", path, object),
-  });
+  };
 }
 
 function decodeSource(source: JsonObject, path: string): MediaSource | undefined {
@@ -140,7 +140,22 @@ function textOf(blocks: unknown[]): string | undefined {
   return texts.every(string.is) ? texts.join("\n\n") : undefined;
 }
 
-export function encodePart(part: Part, kept: JsonObject): JsonObject | undefined {
+/** Those of the parts that there are blocks for. */
+export function encodeParts(parts: readonly Part[], kept: JsonObject): JsonObject[] {
+  const blocks: JsonObject[] = [];
+  for (const part of parts) {
+    const block = encodePart(part, kept);
+    if (block) blocks.push(block);
+  }
+  return blocks;
+}
+
+function withMark(block: JsonObject, cache: CacheMark | undefined): JsonObject {
+  if (cache) block.cache_control = cache;
+  return block;
+}
+
+function encodePart(part: Part, kept: JsonObject): JsonObject | undefined {
   switch (part.type) {
     case "text":
       return encodeText(part);
@@ -148,7 +163,7 @@ export function encodePart(part: Part, kept: JsonObject): JsonObject | undefined
       return encodeText({ type: "text", text: part.text });
     case "image": {
       const source = encodeSource(part.source);
-      return source && present({ type: "image", source, cache_control: part.cache });
+      return source && withMark({ type: "image", source }, part.cache);
     }
     case "document":
       return encodeDocument(part);
@@ -159,26 +174,15 @@ export function encodePart(part: Part, kept: JsonObject): JsonObject | undefined
     case "tool-call": {
       const more = isObject(kept.tool_use) ? kept.tool_use[part.id] : undefined;
       const { id, name } = part;
-      const call = {
-        type: "tool_use",
-        id: toolId(id),
-        name,
-        input: toolInput(part.arguments),
-        cache_control: part.cache,
-      };
-      return present({ ...(isObject(more) && more), ...call });
+      const call = { type: "tool_use", id: toolId(id), name, input: toolInput(part.arguments) };
+      return withMark(isObject(more) ? { ...more, ...call } : call, part.cache);
     }
     case "tool-result": {
-      const blocks = part.content.map((inner) => encodePart(inner, kept)).filter(isObject);
-      const content = blocks.length === 0 ? undefined : (plainText(blocks) ?? blocks);
-      const { isError, cache } = part;
-      return present({
-        type: "tool_result",
-        tool_use_id: toolId(part.id),
-        content,
-        is_error: isError,
-        cache_control: cache,
-      });
+      const result: JsonObject = { type: "tool_result", tool_use_id: toolId(part.id) };
+      const blocks = encodeParts(part.content, kept);
+      if (blocks.length > 0) result.content = plainText(blocks) ?? blocks;
+      if (part.isError !== undefined) result.is_error = part.isError;
+      return withMark(result, part.cache);
     }
     case "opaque":
       return part.dialect === ID ? part.value : undefined;
@@ -190,14 +194,16 @@ export function encodePart(part: Part, kept: JsonObject): JsonObject | undefined
 /** Blocks without a word are refused by the API, so they are left out. */
 export function encodeText(part: TextPart): JsonObject | undefined {
   if (part.text.trim() === "" || (part.onlyFor !== undefined && part.onlyFor !== ID)) return undefined;
+  const block = withMark({ type: "text", text: part.text }, part.cache);
   const citations = part.citations?.dialect === ID ? part.citations.value : undefined;
-  return present({ type: "text", text: part.text, cache_control: part.cache, citations });
+  if (citations !== undefined) block.citations = citations;
+  return block;
 }
 
 /** A single block of unmarked text, as the string that can stand for it. */
 export function plainText(blocks: JsonObject[]): string | undefined {
-  const [block, ...others] = blocks;
-  if (!block || others.length > 0 || block.type !== "text") return undefined;
+  const [block] = blocks;
+  if (!block || blocks.length > 1 || block.type !== "text") return undefined;
   return block.cache_control === undefined && block.citations === undefined ? (block.text as string) : undefined;
 }
 

@@ -56,13 +56,23 @@ export function item<T>(value: unknown, path: string, what: Kind<T>): T {
   throw refuse(path, `must be ${what.expected}`);
 }
 
-/** Without the members that are undefined. A copy, because objects with deleted members are slow. */
+/**
+ * Without the members that are undefined; a copy, because objects with deleted members are slow. For names of our own:
+ * a caller's may be `__proto__`.
+ */
 export function present<T extends object>(members: T): T {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as T;
+  const kept = {} as T;
+  for (const name in members) if (members[name] !== undefined) kept[name] = members[name];
+  return kept;
 }
 
 /** The members that are not named: what this codec does not know and keeps as it is. */
 export function others(value: JsonObject, known: ReadonlySet<string>): JsonObject {
+  for (const key in value) if (!known.has(key)) return unknown(value, known);
+  return {};
+}
+
+function unknown(value: JsonObject, known: ReadonlySet<string>): JsonObject {
   return Object.fromEntries(Object.entries(value).filter(([key]) => !known.has(key)));
 }
 

@@ -10,7 +10,7 @@ import {
   type ToolChoice,
 } from "../../core/request.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
-import { decodeBlock, decodeText, encodePart, encodeText, plainText } from "./blocks.ts";
+import { decodeBlock, decodeText, encodeParts, encodeText, plainText } from "./blocks.ts";
 import * as check from "./check.ts";
 import { isEmpty, item, maybe, need, others, present, refuse } from "./check.ts";
 import { ID } from "./id.ts";
@@ -72,11 +72,11 @@ export function decodeRequest(body: unknown): ChatRequest {
 export function decodeCountRequest(body: unknown): ChatRequest {
   if (!isObject(body)) throw new GatewayError("invalid_request", "The request body must be a JSON object");
   const kept = others(body, FIELDS);
-  const output = maybe(body, "output_config", "", check.object) ?? {};
-  const keptOutput = others(output, OUTPUT_FIELDS);
+  const output = maybe(body, "output_config", "", check.object);
+  const keptOutput = output && others(output, OUTPUT_FIELDS);
   const choice = maybe(body, "tool_choice", "", check.object);
-  const metadata = maybe(body, "metadata", "", check.object) ?? {};
-  const userId = maybe(metadata, "user_id", "metadata", check.string);
+  const metadata = maybe(body, "metadata", "", check.object);
+  const userId = metadata && maybe(metadata, "user_id", "metadata", check.string);
   const request: ChatRequest = present({
     model: need(body, "model", "", check.filled),
     system: decodeSystem(body),
@@ -89,42 +89,37 @@ export function decodeCountRequest(body: unknown): ChatRequest {
     topP: maybe(body, "top_p", "", check.number),
     topK: maybe(body, "top_k", "", check.number),
     stop: maybe(body, "stop_sequences", "", check.strings),
-    reasoning: decodeReasoning(body, decodeEffort(output, keptOutput), kept),
+    reasoning: decodeReasoning(body, output && decodeEffort(output, keptOutput!), kept),
     outputFormat:
-      decodeFormat(output, "format", "output_config", keptOutput) ?? decodeFormat(body, "output_format", "", kept),
+      (output && decodeFormat(output, "format", "output_config", keptOutput!)) ??
+      decodeFormat(body, "output_format", "", kept),
     stream: maybe(body, "stream", "", check.flag) ?? false,
     serviceTier: maybe(body, "service_tier", "", check.string),
     userId,
     sessionId: sessionOf(userId),
   });
   if (request.messages.length === 0) throw refuse("messages", "must not be empty");
-  const keptFields = {
-    output_config: keptOutput,
-    metadata: others(metadata, METADATA_FIELDS),
-    tool_choice: others(choice ?? {}, TOOL_CHOICE_FIELDS),
-  };
-  for (const [field, value] of Object.entries(keptFields)) if (!isEmpty(value)) kept[field] = value;
+  keep(kept, "output_config", keptOutput);
+  keep(kept, "metadata", metadata && others(metadata, METADATA_FIELDS));
+  keep(kept, "tool_choice", choice && others(choice, TOOL_CHOICE_FIELDS));
   if (!isEmpty(kept)) request.extensions = { dialect: ID, value: kept };
   return request;
+}
+
+function keep(kept: JsonObject, field: string, members: JsonObject | undefined): void {
+  if (members && !isEmpty(members)) kept[field] = members;
 }
 
 /** @param model the upstream's name */
 export function encodeRequest(request: ChatRequest, model: string): JsonObject {
   const { thinking, output_config, metadata, tool_choice, ...kept } = own(request.extensions);
-  const output = present({
-    ...part(output_config),
-    ...(request.reasoning?.effort && { effort: request.reasoning.effort }),
-    ...(request.outputFormat?.type === "json-schema" && {
-      format: { type: "json_schema", schema: request.outputFormat.schema },
-    }),
-  });
-  const user = present({ ...part(metadata), ...(request.userId !== undefined && { user_id: request.userId }) });
+  const output = { ...part(output_config), ...encodeOutput(request) };
+  const user = request.userId === undefined ? part(metadata) : { ...part(metadata), user_id: request.userId };
   const system = request.system.map(encodeText).filter(isObject);
   const tools = request.tools.map(encodeTool).filter(isObject);
   // The API refuses sequences of nothing but white space.
   const stop = request.stop?.filter((sequence) => sequence.trim() !== "");
-  return present({
-    ...kept,
+  const known = present({
     model,
     max_tokens: request.maxTokens ?? DEFAULT_MAX_TOKENS,
     system: system.length === 0 ? undefined : (plainText(system) ?? system),
@@ -141,6 +136,14 @@ export function encodeRequest(request: ChatRequest, model: string): JsonObject {
     service_tier: request.serviceTier,
     stream: request.stream || undefined,
   });
+  return isEmpty(kept) ? known : { ...kept, ...known };
+}
+
+function encodeOutput({ reasoning, outputFormat }: ChatRequest): JsonObject {
+  const output: JsonObject = {};
+  if (reasoning?.effort) output.effort = reasoning.effort;
+  if (outputFormat?.type === "json-schema") output.format = { type: "json_schema", schema: outputFormat.schema };
+  return output;
 }
 
 export function encodeCountRequest(request: ChatRequest, model: string): JsonObject {
@@ -190,9 +193,8 @@ function decodeMessage(value: unknown, path: string): Message {
 function encodeMessages(messages: readonly Message[]): JsonObject[] {
   const turns: { role: string; content: JsonObject[]; fields: JsonObject }[] = [];
   for (const message of messages) {
-    const kept = own(message.extensions);
-    const { tool_use: _, ...fields } = kept;
-    const content = message.content.map((block) => encodePart(block, kept)).filter(isObject);
+    const { tool_use: _, ...fields } = own(message.extensions);
+    const content = encodeParts(message.content, own(message.extensions));
     if (content.length === 0) continue;
     const last = turns.at(-1);
     if (last?.role === message.role && isEmpty(last.fields) && isEmpty(fields)) last.content.push(...content);
@@ -207,7 +209,7 @@ function encodeMessages(messages: readonly Message[]): JsonObject[] {
 
 function resultsFirst(blocks: JsonObject[]): JsonObject[] {
   const isResult = (block: JsonObject) => block.type === "tool_result";
-  return [...blocks.filter(isResult), ...blocks.filter((block) => !isResult(block))];
+  return blocks.some(isResult) ? [...blocks.filter(isResult), ...blocks.filter((block) => !isResult(block))] : blocks;
 }
 
 function decodeToolChoice(choice: JsonObject): ToolChoice {
@@ -279,11 +281,11 @@ function encodeThinking(reasoning: Reasoning | undefined, kept: JsonObject): Jso
   if (reasoning.mode === "off") return { ...more, type: type === "between_tools" ? type : "disabled" };
   const manual = reasoning.mode === "on" && reasoning.budget !== undefined;
   const shown = reasoning.show ? (display ?? "summarized") : reasoning.show === false ? "omitted" : display;
-  return present({
+  return {
     ...more,
     ...(manual ? { type: "enabled", budget_tokens: reasoning.budget } : { type: "adaptive" }),
-    display: shown,
-  });
+    ...(shown !== undefined && { display: shown }),
+  };
 }
 
 function decodeFormat(from: JsonObject, key: string, path: string, kept: JsonObject): OutputFormat | undefined {

@@ -21,20 +21,20 @@ export function decodeResponse(body: unknown): ChatResponse {
     content.push({ type: "refusal", text: explanation });
   }
   const usage = isObject(body.usage) ? body.usage : {};
-  return present({
+  return {
     id: text(body.id),
     model: text(body.model),
-    choices: [present({ content, finishReason: decodeStop(body.stop_reason), stopSequence: text(body.stop_sequence) })],
+    choices: [{ content, finishReason: decodeStop(body.stop_reason), stopSequence: text(body.stop_sequence) }],
     usage: toUsage(readUsage({}, usage)),
     serviceTier: text(usage.service_tier),
-  });
+  };
 }
 
 function decodeBlock(block: JsonObject): Part | Part[] {
   switch (block.type) {
     case "text":
       if (typeof block.text !== "string") return [];
-      return present({ type: "text", text: block.text, citations: citationsOf(block.citations) });
+      return { type: "text", text: block.text, citations: citationsOf(block.citations) };
     case "thinking":
       return readThinking(text(block.thinking) ?? "", block.signature);
     case "redacted_thinking":
@@ -51,19 +51,24 @@ function decodeBlock(block: JsonObject): Part | Part[] {
   }
 }
 
-export function encodeResponse(response: ChatResponse, context: CallerContext): JsonObject {
-  const { content, finishReason, stopSequence } = response.choices[0] ?? { content: [], finishReason: "stop" };
-  const refused = content.flatMap((part) => (part.type === "refusal" ? part.text : [])).join("");
-  const called = content.some((part) => part.type === "tool-call");
-  return {
-    ...messageHead(context),
-    content: withoutTail(content)
-      .map((part, i) => encodeBlock(part, i, context))
-      .filter(isObject),
-    ...encodeStop({ reason: finishReason, stopSequence, called, refused }),
-    usage: { ...encodeUsage(response.usage, context), ...tier(response.serviceTier) },
-  };
+export function encodeResponse({ choices, usage, serviceTier }: ChatResponse, context: CallerContext): JsonObject {
+  const { content, finishReason: reason, stopSequence } = choices[0] ?? { content: [], finishReason: "stop" };
+  const blocks: JsonObject[] = [];
+  let refused = "";
+  let called = false;
+  for (const [i, part] of withoutTail(content).entries()) {
+    if (part.type === "refusal") refused += part.text;
+    else if (part.type === "tool-call") called = true;
+    const block = encodeBlock(part, i, context);
+    if (block) blocks.push(block);
+  }
+  const { stop_reason, stop_sequence, stop_details } = encodeStop({ reason, stopSequence, called, refused });
+  const counts = encodeUsage(usage, context);
+  if (serviceTier !== undefined && TIERS.has(serviceTier)) counts.service_tier = serviceTier;
+  return { ...messageHead(context), content: blocks, stop_reason, stop_sequence, stop_details, usage: counts };
 }
+
+const TIERS: ReadonlySet<string> = new Set(["standard", "priority", "batch"]);
 
 /** A foreign signature without thinking is no last block: clients take that one for the answer. */
 function withoutTail(content: readonly Part[]): readonly Part[] {
@@ -78,8 +83,9 @@ export const isForeign = (signature: Signature | undefined): boolean =>
 function encodeBlock(part: Part, index: number, context: CallerContext): JsonObject | undefined {
   switch (part.type) {
     case "text": {
+      if (part.text === "") return undefined;
       const citations = encodeCitations(part.text, part.citations);
-      return part.text === "" ? undefined : present({ type: "text", text: part.text, citations });
+      return citations ? { type: "text", text: part.text, citations } : { type: "text", text: part.text };
     }
     case "refusal":
       return part.text === "" ? undefined : { type: "text", text: part.text };
@@ -118,9 +124,6 @@ export function messageHead(context: CallerContext): JsonObject {
 export function answerToolId(id: string, index: number, context: CallerContext): string {
   return id === "" ? `toolu_${context.id}_${index}` : toolId(id);
 }
-
-const tier = (name: string | undefined) =>
-  name && /^(standard|priority|batch)$/.test(name) ? { service_tier: name } : {};
 
 export const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
 
@@ -224,15 +227,16 @@ export function encodeUsage(usage: Usage | undefined, context: CallerContext): J
     cacheWriteTokens: 0,
     outputTokens: 0,
   };
-  return present({
+  const counts: JsonObject = {
     input_tokens: Math.max(0, inputTokens - cacheReadTokens - cacheWriteTokens),
     cache_creation_input_tokens: cacheWriteTokens,
     cache_read_input_tokens: cacheReadTokens,
     output_tokens: outputTokens,
-    output_tokens_details: reasoningTokens === undefined ? undefined : { thinking_tokens: reasoningTokens },
-    // Who asked for a search reads how often it was made; no other dialect tells.
-    server_tool_use: asksForSearch(context) ? { web_search_requests: 0, web_fetch_requests: 0 } : undefined,
-  });
+  };
+  if (reasoningTokens !== undefined) counts.output_tokens_details = { thinking_tokens: reasoningTokens };
+  // Who asked for a search reads how often it was made; no other dialect tells.
+  if (asksForSearch(context)) counts.server_tool_use = { web_search_requests: 0, web_fetch_requests: 0 };
+  return counts;
 }
 
 function asksForSearch({ request }: CallerContext): boolean {

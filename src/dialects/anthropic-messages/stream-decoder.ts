@@ -28,7 +28,7 @@ interface Block {
 
 export function streamDecoder(): StreamDecoder {
   const blocks: Block[] = [];
-  let out: StreamEvent[] = [];
+  let out: StreamEvent[] | undefined;
   let counters: Counters = {};
   let started = false;
   let ended = false;
@@ -36,8 +36,13 @@ export function streamDecoder(): StreamDecoder {
   let finish: Finish | undefined;
   let explanation: string | undefined;
 
+  function put(event: StreamEvent): void {
+    if (out) out.push(event);
+    else out = [event];
+  }
+
   function emit(block: Block, event: StreamEvent): void {
-    if (block === blocks[0]) out.push(event);
+    if (block === blocks[0]) put(event);
     else block.queue.push(event);
   }
 
@@ -135,7 +140,7 @@ export function streamDecoder(): StreamDecoder {
     block.stopped = true;
     while (blocks[0]?.stopped) {
       blocks.shift();
-      if (blocks[0]) out.push(...blocks[0].queue);
+      blocks[0]?.queue.forEach(put);
     }
   }
 
@@ -148,7 +153,7 @@ export function streamDecoder(): StreamDecoder {
         counters = { ...counters, ...input };
         if (started) break;
         started = true;
-        out.push(present({ type: "start", id: text(message.id), model: text(message.model) }));
+        put(present({ type: "start", id: text(message.id), model: text(message.model) }));
         usage();
         break;
       }
@@ -186,27 +191,27 @@ export function streamDecoder(): StreamDecoder {
 
   function usage(): void {
     const told = toUsage(counters);
-    if (told) out.push({ type: "usage", usage: told });
+    if (told) put({ type: "usage", usage: told });
   }
 
   /** The usage once more, last, so that encoders need not wait for the end of the bytes. */
   function complete(): void {
     for (const block of blocks.filter(({ stopped }) => !stopped)) stop(block);
-    if (explanation !== undefined && !hasText) out.push({ type: "refusal-delta", text: explanation });
-    out.push(finish!);
+    if (explanation !== undefined && !hasText) put({ type: "refusal-delta", text: explanation });
+    put(finish!);
     usage();
     ended = true;
   }
 
   function fail(error: GatewayError): void {
     // What is open stays open: a tool call that was cut must not look complete.
-    out.push({ type: "error", error });
+    put({ type: "error", error });
     ended = true;
   }
 
   function take(): StreamEvent[] {
-    const events = out;
-    out = [];
+    const events = out ?? [];
+    out = undefined;
     return events;
   }
 

@@ -13,7 +13,7 @@ import { answerToolId, encodeStop, encodeUsage, isForeign, messageHead } from ".
 type Finish = Extract<StreamEvent, { type: "finish" }>;
 
 export function streamEncoder(context: CallerContext): StreamEncoder {
-  let out: Frame[] = [];
+  let out: Frame[] | undefined;
   let started = false;
   let ended = false;
   /** Of the open block, or of the next one. */
@@ -33,8 +33,13 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   let usage: Usage | undefined;
   let finish: Finish | undefined;
 
+  function put(frame: Frame): void {
+    if (out) out.push(frame);
+    else out = [frame];
+  }
+
   function send(type: string, members: JsonObject): void {
-    out.push({ event: type, data: { type, ...members } });
+    put({ event: type, data: { type, ...members } });
   }
 
   function start(): void {
@@ -55,6 +60,12 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
 
   function add(type: string, members: JsonObject): void {
     send("content_block_delta", { index, delta: { type, ...members } });
+  }
+
+  /** A delta of text. Streams consist of them, so they are written at once and not as objects. */
+  function say(type: string, field: string, text: string): void {
+    const delta = `{"type":"${type}","${field}":${JSON.stringify(text)}}`;
+    put({ event: "content_block_delta", data: `{"type":"content_block_delta","index":${index},"delta":${delta}}` });
   }
 
   function close(last?: Extract<StreamEvent, { type: "thinking-end" | "text-end" }>): void {
@@ -112,7 +123,7 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
         if (event.text === "") break;
         said += event.text;
         if (open !== "text") begin("text", { type: "text", text: "" });
-        add("text_delta", { text: event.text });
+        say("text_delta", "text", event.text);
         break;
       case "text-end":
         if (open === "text") close(event);
@@ -123,7 +134,7 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
       case "thinking-delta":
         if (event.text === "") break;
         if (open !== "thinking") begin("thinking", { type: "thinking", thinking: "", signature: "" });
-        if (context.showThinking) add("thinking_delta", { thinking: event.text });
+        if (context.showThinking) say("thinking_delta", "thinking", event.text);
         else hidden += event.text;
         break;
       case "thinking-end":
@@ -149,9 +160,11 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
       case "tool-call-delta":
         if (open !== "tool-call" || event.arguments === "") break;
         hasArguments = true;
-        add("input_json_delta", {
-          partial_json: custom ? JSON.stringify(event.arguments).slice(1, -1) : event.arguments,
-        });
+        say(
+          "input_json_delta",
+          "partial_json",
+          custom ? JSON.stringify(event.arguments).slice(1, -1) : event.arguments,
+        );
         break;
       case "tool-call-end":
         if (open === "tool-call") close();
@@ -160,7 +173,7 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
         if (event.text === "") break;
         if (open !== "refusal") begin("refusal", { type: "text", text: "" });
         refused += event.text;
-        add("text_delta", { text: event.text });
+        say("text_delta", "text", event.text);
         break;
       case "opaque":
         opaque(event.part);
@@ -185,8 +198,8 @@ export function streamEncoder(context: CallerContext): StreamEncoder {
   }
 
   function take(): Frame[] {
-    const frames = out;
-    out = [];
+    const frames = out ?? [];
+    out = undefined;
     return frames;
   }
 

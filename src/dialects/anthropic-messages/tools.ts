@@ -15,7 +15,7 @@ export function decodeTool(value: unknown, path: string): Tool {
   const type = maybe(tool, "type", path, check.string);
   if (type !== undefined && type !== "custom") return decodeTyped(tool, type, path);
   const kept = others(tool, FIELDS);
-  return present({
+  return {
     type: "function",
     name: need(tool, "name", path, check.filled),
     description: maybe(tool, "description", path, check.string),
@@ -23,35 +23,28 @@ export function decodeTool(value: unknown, path: string): Tool {
     strict: maybe(tool, "strict", path, check.flag),
     cache: maybe(tool, "cache_control", path, check.object),
     extensions: isEmpty(kept) ? undefined : { dialect: ID, value: kept },
-  });
+  };
 }
 
 function decodeTyped(tool: JsonObject, type: string, path: string): Tool {
   const known = clientTool(type);
   if (known) {
-    return present({
+    return {
       type: "function",
       name: need(tool, "name", path, check.filled),
       ...known,
       strict: maybe(tool, "strict", path, check.flag),
       cache: maybe(tool, "cache_control", path, check.object),
       native: { dialect: ID, value: tool },
-    });
+    };
   }
   if (/^web_search_\d{8}$/.test(type)) return decodeWebSearch(tool, path);
   const name = maybe(tool, "name", path, check.string);
-  return present({
-    type: "opaque",
-    dialect: ID,
-    client: isOnlyHere(type) || undefined,
-    kind: type,
-    name,
-    value: tool,
-  });
+  return { type: "opaque", dialect: ID, client: isOnlyHere(type) || undefined, kind: type, name, value: tool };
 }
 
 function decodeWebSearch(tool: JsonObject, path: string): WebSearchTool {
-  return present({
+  return {
     type: "web-search",
     name: need(tool, "name", path, check.filled),
     allowedDomains: maybe(tool, "allowed_domains", path, check.strings),
@@ -59,7 +52,7 @@ function decodeWebSearch(tool: JsonObject, path: string): WebSearchTool {
     userLocation: maybe(tool, "user_location", path, check.object),
     maxUses: maybe(tool, "max_uses", path, check.count),
     native: { dialect: ID, value: tool },
-  });
+  };
 }
 
 export function encodeTool(tool: Tool): JsonObject | undefined {
@@ -77,14 +70,14 @@ export function encodeTool(tool: Tool): JsonObject | undefined {
 }
 
 function encodeFunction(tool: FunctionTool): JsonObject {
-  return present({
-    ...(tool.extensions?.dialect === ID && tool.extensions.value),
+  const known = present({
     name: tool.name,
     description: tool.description,
     input_schema: tool.parameters.type === undefined ? { type: "object", ...tool.parameters } : tool.parameters,
     strict: tool.strict,
     cache_control: tool.cache,
   });
+  return tool.extensions?.dialect === ID ? { ...tool.extensions.value, ...known } : known;
 }
 
 /** The API wants either the domains that are allowed or those that are not. */

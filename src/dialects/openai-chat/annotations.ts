@@ -55,8 +55,11 @@ export function referenceAnnotation(chunk: JsonObject): JsonObject | undefined {
   return { type: "url_citation", url_citation: { url: chunk.url, title: chunk.title ?? chunk.url } };
 }
 
+const NONE: readonly JsonObject[] = [];
+
 /** Pages that some servers tell beside the choices, as a list of addresses [FX-V perplexity]. */
-export function pagesBeside({ citations }: JsonObject): JsonObject[] {
-  const urls = Array.isArray(citations) ? citations.filter((url) => typeof url === "string" && url !== "") : [];
+export function pagesBeside({ citations }: JsonObject): readonly JsonObject[] {
+  if (!Array.isArray(citations)) return NONE;
+  const urls = citations.filter((url) => typeof url === "string" && url !== "");
   return urls.map((url) => ({ type: "url_citation", url_citation: { url, title: url } }));
 }

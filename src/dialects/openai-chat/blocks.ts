@@ -3,6 +3,7 @@ import type { Signature } from "../../core/request.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { decodeAnnotations, located } from "./annotations.ts";
 import type { Seen } from "./finish.ts";
+import { ID } from "./id.ts";
 
 interface TextBlock {
   kind: "text" | "thinking" | "refusal";
@@ -13,8 +14,8 @@ interface TextBlock {
   open: boolean;
   /** Nothing more belongs to it. */
   sealed: boolean;
-  signature?: Signature;
-  citations?: JsonObject[];
+  signature: Signature | undefined;
+  citations: JsonObject[] | undefined;
   /** Length of the answer's text before it, and of its own. */
   before: number;
   length: number;
@@ -34,142 +35,187 @@ interface CallBlock {
   custom: boolean;
 }
 
-type Block = TextBlock | CallBlock | { kind: "event"; event: StreamEvent };
+type Block = TextBlock | CallBlock | { kind: "event"; event: ChoiceEvent };
+
+/** What is known of an answer beside its choices. */
+export interface Answer {
+  /** Source of the ids of calls that came without one. */
+  id?: string;
+  /** As the provider names it. */
+  model?: string;
+  /** Origin of thinking that came without a signature. */
+  originType?: string | undefined;
+}
+
+/** Events that belong to one choice. */
+type ChoiceEvent = Exclude<StreamEvent, { type: "start" | "usage" | "error" }>;
+
+const START = { text: "text-start", thinking: "thinking-start" } as const;
+const DELTA = { text: "text-delta", thinking: "thinking-delta", refusal: "refusal-delta" } as const;
 
 /**
  * The blocks of one choice, in the order in which they began. Only the first of the queue is written; what belongs to
  * a later one waits until the first is complete. So parallel tool calls that arrive interleaved leave one by one.
  */
-export interface Blocks {
-  readonly seen: Seen;
-  add(kind: TextBlock["kind"], text: string): void;
-  /** True while thinking can be continued that has text already. */
-  thinks(): boolean;
-  /** Ends the thinking at hand; without any, a block without text carries the signature. */
-  seal(signature: Signature | undefined): void;
-  cite(annotations: JsonObject[]): void;
-  event(event: StreamEvent): void;
-  call(piece: JsonObject): void;
-  /** Writes and closes everything. */
-  flush(): void;
-}
-
-export interface BlocksOptions {
-  at: { choice?: number };
-  emit(event: StreamEvent): void;
-  /** Signature of thinking that came without one. */
-  unsigned(): Signature | undefined;
-  /** Id of the n-th call, if the server gave none. */
-  callId(n: number): string;
-}
-
-export function blocks({ at, emit, unsigned, callId }: BlocksOptions): Blocks {
-  const seen: Seen = { call: false, refusal: false };
-  const queue: Block[] = [];
-  const calls: CallBlock[] = [];
+export class Blocks {
+  readonly seen: Seen = { call: false, refusal: false };
+  readonly #queue: Block[] = [];
+  readonly #calls: CallBlock[] = [];
+  readonly #index: number;
+  readonly #answer: Answer;
+  readonly #out: (event: StreamEvent) => void;
   /** Length of all text so far. */
-  let said = 0;
+  #said = 0;
 
-  function pump(final: boolean): void {
+  constructor(index: number, answer: Answer, out: (event: StreamEvent) => void) {
+    this.#index = index;
+    this.#answer = answer;
+    this.#out = out;
+  }
+
+  /** Hands an event on as one of this choice. */
+  emit(event: ChoiceEvent): void {
+    if (this.#index > 0) event.choice = this.#index;
+    this.#out(event);
+  }
+
+  add(kind: TextBlock["kind"], text: string): void {
+    if (text === "") return;
+    if (kind === "refusal") this.seen.refusal = true;
+    const block = this.#last(kind) ?? this.#begin(kind);
+    block.pending += text;
+    block.filled = true;
+    block.length += text.length;
+    if (kind === "text") this.#said += text.length;
+    this.#pump(false);
+  }
+
+  /** True while thinking can be continued that has text already. */
+  thinks(): boolean {
+    return this.#last("thinking")?.filled ?? false;
+  }
+
+  /** Ends the thinking at hand; without any, a block without text carries the signature. */
+  seal(signature: Signature | undefined): void {
+    const block = this.#last("thinking") ?? this.#begin("thinking");
+    if (signature) block.signature = signature;
+    block.sealed = true;
+    this.#pump(false);
+  }
+
+  /** A signature that the server put on thinking of its own. */
+  sign(data: string): Signature {
+    const { model, originType: origin = ID } = this.#answer;
+    return model === undefined ? { origin, data } : { origin, model, data };
+  }
+
+  cite(annotations: readonly JsonObject[]): void {
+    const text = this.#queue.findLast((candidate): candidate is TextBlock => candidate.kind === "text");
+    const block = text ?? this.#begin("text");
+    const more = annotations.map((annotation) => located(annotation, block.before, block.length));
+    block.citations = [...(block.citations ?? []), ...more];
+  }
+
+  event(event: ChoiceEvent): void {
+    this.#queue.push({ kind: "event", event });
+    this.#pump(false);
+  }
+
+  call(piece: JsonObject): void {
+    const { block, args } = findCall(this.#calls, piece);
+    if (!this.#calls.includes(block)) {
+      this.#calls.push(block);
+      this.#queue.push(block);
+    }
+    if (block.closed) return;
+    block.pending += args;
+    block.text += args;
+    this.#pump(false);
+  }
+
+  /** Writes and closes everything. */
+  flush(): void {
+    this.#pump(true);
+  }
+
+  #pump(final: boolean): void {
+    const queue = this.#queue;
     for (let head = queue[0]; head; head = queue[0]) {
-      write(head, final);
+      this.#write(head, final);
       if (!final && !isOver(head) && !(queue.length > 1 && isComplete(head))) return;
-      close(head);
+      this.#close(head);
       queue.shift();
     }
   }
 
-  function write(block: Block, final: boolean): void {
-    if (block.kind === "event") emit(block.event);
-    else if (block.kind === "call") writeCall(block, final);
+  #write(block: Block, final: boolean): void {
+    if (block.kind === "event") this.emit(block.event);
+    else if (block.kind === "call") this.#writeCall(block, final);
     else {
-      if (!block.open && block.kind !== "refusal") emit({ type: `${block.kind}-start`, ...at });
+      if (!block.open && block.kind !== "refusal") this.emit({ type: START[block.kind] });
       block.open = true;
-      if (block.pending !== "") emit({ type: `${block.kind}-delta`, text: block.pending, ...at });
+      if (block.pending !== "") this.emit({ type: DELTA[block.kind], text: block.pending });
       block.pending = "";
     }
   }
 
-  function writeCall(block: CallBlock, final: boolean): void {
+  #writeCall(block: CallBlock, final: boolean): void {
     if (!block.open) {
       if (block.name === "" && !(final && (block.id !== "" || block.text !== ""))) return;
       block.open = true;
-      seen.call = true;
+      this.seen.call = true;
       const { name, custom } = block;
-      const id = block.id || callId(calls.indexOf(block));
-      emit({ type: "tool-call-start", id, name, ...(custom && { custom }), ...at });
+      const id = block.id || this.#callId(this.#calls.indexOf(block));
+      this.emit({ type: "tool-call-start", id, name, ...(custom && { custom }) });
     }
-    if (block.pending !== "") emit({ type: "tool-call-delta", arguments: block.pending, ...at });
+    if (block.pending !== "") this.emit({ type: "tool-call-delta", arguments: block.pending });
     block.pending = "";
   }
 
-  function close(block: Block): void {
+  /** Of the n-th call, if the server gave none. */
+  #callId(n: number): string {
+    const id = (this.#answer.id ?? "").replace(/[^0-9a-zA-Z]/g, "").slice(-24);
+    return `call_${id}_${this.#index}_${n}`;
+  }
+
+  #close(block: Block): void {
     if (block.kind === "text") {
       const citations = block.citations && decodeAnnotations(block.citations, block.before, block.length);
-      emit({ type: "text-end", ...at, ...(citations && { citations }) });
+      this.emit(citations ? { type: "text-end", citations } : { type: "text-end" });
     } else if (block.kind === "thinking") {
-      const signature = block.signature ?? unsigned();
-      emit({ type: "thinking-end", ...(signature && { signature }), ...at });
+      const signature = block.signature ?? this.#unsigned();
+      this.emit(signature ? { type: "thinking-end", signature } : { type: "thinking-end" });
     } else if (block.kind === "call") {
       block.closed = true;
-      if (block.open) emit({ type: "tool-call-end", ...at });
+      if (block.open) this.emit({ type: "tool-call-end" });
     }
   }
 
-  function last<K extends TextBlock["kind"]>(kind: K): TextBlock | undefined {
-    const block = queue.at(-1);
+  /** Of thinking that came without one. */
+  #unsigned(): Signature | undefined {
+    return this.#answer.originType === undefined ? undefined : this.sign("");
+  }
+
+  #last(kind: TextBlock["kind"]): TextBlock | undefined {
+    const block = this.#queue.at(-1);
     return block?.kind === kind && !block.sealed ? block : undefined;
   }
 
-  function begin(kind: TextBlock["kind"]): TextBlock {
-    const state = { pending: "", filled: false, open: false, sealed: false };
-    const block: TextBlock = { kind, ...state, before: said, length: 0 };
-    queue.push(block);
+  #begin(kind: TextBlock["kind"]): TextBlock {
+    const block: TextBlock = {
+      kind,
+      pending: "",
+      filled: false,
+      open: false,
+      sealed: false,
+      signature: undefined,
+      citations: undefined,
+      before: this.#said,
+      length: 0,
+    };
+    this.#queue.push(block);
     return block;
   }
-
-  return {
-    seen,
-    add(kind, text) {
-      if (text === "") return;
-      if (kind === "refusal") seen.refusal = true;
-      const block = last(kind) ?? begin(kind);
-      block.pending += text;
-      block.filled = true;
-      block.length += text.length;
-      if (kind === "text") said += text.length;
-      pump(false);
-    },
-    thinks: () => last("thinking")?.filled ?? false,
-    seal(signature) {
-      const block = last("thinking") ?? begin("thinking");
-      if (signature) block.signature = signature;
-      block.sealed = true;
-      pump(false);
-    },
-    cite(annotations) {
-      const text = queue.findLast((candidate): candidate is TextBlock => candidate.kind === "text");
-      const block = text ?? begin("text");
-      const more = annotations.map((annotation) => located(annotation, block.before, block.length));
-      block.citations = [...(block.citations ?? []), ...more];
-    },
-    event(event) {
-      queue.push({ kind: "event", event });
-      pump(false);
-    },
-    call(piece) {
-      const { block, args } = findCall(calls, piece);
-      if (!calls.includes(block)) {
-        calls.push(block);
-        queue.push(block);
-      }
-      if (block.closed) return;
-      block.pending += args;
-      block.text += args;
-      pump(false);
-    },
-    flush: () => pump(true),
-  };
 }
 
 /** Nothing more can come, although nothing follows yet. */

@@ -41,8 +41,21 @@ export function optional<T>(value: unknown, path: string, read: Check<T>): T | u
 
 /** The members of `value` that are not named, without nulls; `undefined` if there are none. */
 export function rest(value: JsonObject, known: ReadonlySet<string>): JsonObject | undefined {
-  const entries = Object.entries(value).filter(
-    ([key, member]) => !known.has(key) && member !== null && member !== undefined,
-  );
-  return entries.length === 0 ? undefined : Object.fromEntries(entries);
+  for (const key in value) if (isUnknown(key, value[key], known)) return unknown(value, known);
+  return undefined;
+}
+
+function unknown(value: JsonObject, known: ReadonlySet<string>): JsonObject {
+  return Object.fromEntries(Object.entries(value).filter(([key, member]) => isUnknown(key, member, known)));
+}
+
+function isUnknown(key: string, member: unknown, known: ReadonlySet<string>): boolean {
+  return member !== null && member !== undefined && !known.has(key);
+}
+
+/** Without the members that are undefined. For names of our own: a caller's may be `__proto__`. */
+export function present<T extends object>(members: T): T {
+  const kept = {} as T;
+  for (const name in members) if (members[name] !== undefined) kept[name] = members[name];
+  return kept;
 }

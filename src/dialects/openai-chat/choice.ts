@@ -1,78 +1,60 @@
 import { GatewayError } from "../../core/errors.ts";
 import type { StreamEvent } from "../../core/events.ts";
-import type { Signature } from "../../core/request.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
-import { blocks } from "./blocks.ts";
+import { type Answer, Blocks } from "./blocks.ts";
 import { readDelta } from "./delta.ts";
 import { decodeError } from "./errors.ts";
 import { decodeFinish, FAILED } from "./finish.ts";
-import { ID } from "./id.ts";
 
 /** Reads one choice of an answer, whole or in pieces. */
-export interface ChoiceReader {
-  readonly finished: boolean;
+export class ChoiceReader {
+  readonly #blocks: Blocks;
+  readonly #whole: boolean;
+  #logprobs: JsonObject | undefined;
+  #cited: readonly JsonObject[] = [];
+  #finished = false;
+
+  /** @param whole the answer is read at once, not in pieces */
+  constructor(index: number, whole: boolean, answer: Answer, emit: (event: StreamEvent) => void) {
+    this.#blocks = new Blocks(index, answer, emit);
+    this.#whole = whole;
+  }
+
+  get finished(): boolean {
+    return this.#finished;
+  }
+
   /**
    * @param pages annotations told beside the choice; the last ones count
    * @throws GatewayError if the server says that this choice failed
    */
-  read(choice: JsonObject, pages?: JsonObject[]): void;
-  /** The answer is over, whether or not the server said why. */
-  finish(): void;
-}
-
-export interface ChoiceOptions {
-  index: number;
-  whole: boolean;
-  originType: string | undefined;
-  emit(event: StreamEvent): void;
-  /** What the answer's head says: the model, and its id as a source of call ids. */
-  head: { id?: string; model?: string };
-}
-
-export function choiceReader({ index, whole, originType, emit, head }: ChoiceOptions): ChoiceReader {
-  const at = index === 0 ? {} : { choice: index };
-  const sign = (origin: string, data: string): Signature => ({
-    origin,
-    ...(head.model !== undefined && { model: head.model }),
-    data,
-  });
-  const target = blocks({
-    at,
-    emit,
-    unsigned: () => (originType === undefined ? undefined : sign(originType, "")),
-    callId: (n) => `call_${(head.id ?? "").replace(/[^0-9a-zA-Z]/g, "").slice(-24)}_${index}_${n}`,
-  });
-  const options = { at, whole, sign: (data: string) => sign(originType ?? ID, data) };
-  let logprobs: JsonObject | undefined;
-  let cited: JsonObject[] = [];
-  let finished = false;
-
-  function finish(reason: unknown, stopReason: unknown): void {
-    finished = true;
-    if (cited.length > 0) target.cite(cited);
-    target.flush();
-    if (logprobs) emit({ type: "logprobs", value: logprobs, ...at });
-    emit({ type: "finish", ...decodeFinish(reason, stopReason, target.seen), ...at });
+  read(choice: JsonObject, pages: readonly JsonObject[]): void {
+    if (this.#finished) return;
+    if (pages.length > 0) this.#cited = pages;
+    const delta = choice.delta ?? choice.message;
+    if (isObject(delta)) readDelta(delta, this.#blocks, this.#whole);
+    if (isObject(choice.logprobs)) this.#logprobs = addLogprobs(this.#logprobs, choice.logprobs);
+    const reason = choice.finish_reason;
+    if (reason === undefined || reason === null || reason === "") return;
+    if (FAILED.has(reason)) throw failure(choice, reason);
+    this.finish(reason, choice.stop_reason);
   }
 
-  return {
-    get finished() {
-      return finished;
-    },
-    read(choice, pages = []) {
-      if (finished) return;
-      if (pages.length > 0) cited = pages;
-      const delta = choice.delta ?? choice.message;
-      if (isObject(delta)) readDelta(delta, target, options);
-      if (isObject(choice.logprobs)) logprobs = addLogprobs(logprobs, choice.logprobs);
-      const reason = choice.finish_reason;
-      if (FAILED.has(reason)) throw failure(choice, reason);
-      if (reason !== undefined && reason !== null && reason !== "") finish(reason, choice.stop_reason);
-    },
-    finish() {
-      if (!finished) finish(undefined, undefined);
-    },
-  };
+  /** More of its text, and nothing else. */
+  say(text: string): void {
+    if (!this.#finished) this.#blocks.add("text", text);
+  }
+
+  /** The answer is over, whether or not the server said why. */
+  finish(reason?: unknown, stopReason?: unknown): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    const blocks = this.#blocks;
+    if (this.#cited.length > 0) blocks.cite(this.#cited);
+    blocks.flush();
+    if (this.#logprobs) blocks.emit({ type: "logprobs", value: this.#logprobs });
+    blocks.emit({ type: "finish", ...decodeFinish(reason, stopReason, blocks.seen) });
+  }
 }
 
 function failure(choice: JsonObject, reason: unknown): GatewayError {

@@ -5,7 +5,7 @@ import { filled, list, object, oneOf, optional, refuse, rest, text } from "./che
 import { ID } from "./id.ts";
 import { decodeContent, isText } from "./parts.ts";
 
-const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;
+const knownRole = oneOf(["system", "developer", "user", "assistant", "tool"]);
 
 /** Fields that a message's decoder reads; any other is kept in the message's extensions. */
 const COMMON = ["role", "content", "name"];
@@ -28,7 +28,7 @@ export function decodeMessages(value: unknown): { system: TextPart[]; messages: 
   for (const [i, item] of items.entries()) {
     const path = `messages.${i}`;
     const message = object(item, path);
-    const role = oneOf(ROLES)(message.role, `${path}.role`);
+    const role = knownRole(message.role, `${path}.role`);
     if (role === "tool") {
       if (!results) {
         results = [];
@@ -50,12 +50,7 @@ export function decodeMessages(value: unknown): { system: TextPart[]; messages: 
 function withCommon(role: Message["role"], content: Part[], message: JsonObject, path: string): Message {
   const name = optional(message.name, `${path}.name`, text);
   const extensions = rest(message, FIELDS[role]);
-  return {
-    role,
-    content,
-    ...(name !== undefined && { name }),
-    ...(extensions && { extensions: { dialect: ID, value: extensions } }),
-  };
+  return { role, content, name, extensions: extensions && { dialect: ID, value: extensions } };
 }
 
 function decodeSystem(message: JsonObject, path: string): TextPart[] {
@@ -65,10 +60,12 @@ function decodeSystem(message: JsonObject, path: string): TextPart[] {
   return parts.filter(isText).filter((part) => part.text !== "");
 }
 
+const RESULT_PARTS: ReadonlySet<string> = new Set(["text", "image", "document", "opaque"]);
+
 function decodeToolResult(message: JsonObject, path: string): ToolResultPart {
   const id = filled(message.tool_call_id, `${path}.tool_call_id`);
   const parts = optional(message.content, `${path}.content`, decodeContent) ?? [];
-  const wrong = parts.findIndex((part) => !["text", "image", "document", "opaque"].includes(part.type));
+  const wrong = parts.findIndex((part) => !RESULT_PARTS.has(part.type));
   if (wrong >= 0) throw refuse(`${path}.content.${wrong}.type`, "one of text, image_url, file");
   const content = parts as ToolResultPart["content"];
   const [only] = content;
@@ -82,12 +79,10 @@ function decodeToolResult(message: JsonObject, path: string): ToolResultPart {
 function decodeAssistant(message: JsonObject, path: string): Message {
   const refusal = optional(message.refusal, `${path}.refusal`, text);
   const said = optional(message.content, `${path}.content`, decodeContent) ?? [];
-  const content: Part[] = [
-    ...decodeThinking(message, path),
-    ...said.filter((part) => !isText(part) || part.text !== ""),
-    ...(refusal ? [{ type: "refusal" as const, text: refusal }] : []),
-    ...(optional(message.tool_calls, `${path}.tool_calls`, decodeCalls) ?? []),
-  ];
+  const content: Part[] = decodeThinking(message, path);
+  for (const part of said) if (!isText(part) || part.text !== "") content.push(part);
+  if (refusal) content.push({ type: "refusal", text: refusal });
+  content.push(...(optional(message.tool_calls, `${path}.tool_calls`, decodeCalls) ?? []));
   if (message.function_call !== undefined && message.function_call !== null) {
     throw refuse(`${path}.function_call`, "absent: use `tool_calls` and messages of role `tool`");
   }

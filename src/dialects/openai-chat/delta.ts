@@ -1,4 +1,3 @@
-import type { Signature } from "../../core/request.ts";
 import { readThinking } from "../../core/thinking-envelope.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { referenceAnnotation } from "./annotations.ts";
@@ -6,46 +5,43 @@ import type { Blocks } from "./blocks.ts";
 import { ID } from "./id.ts";
 import { pieceText } from "./parts.ts";
 
-export interface DeltaOptions {
-  at: { choice?: number };
-  /** A whole message, not a piece of one. */
-  whole: boolean;
-  /** A signature that the server put on thinking of its own. */
-  sign(data: string): Signature;
-}
-
-/** Reads a `delta` or a whole `message`, in any of the forms that servers have for it. */
-export function readDelta(delta: JsonObject, target: Blocks, options: DeltaOptions): void {
+/** Reads a `delta` or, if `whole`, a `message`, in any of the forms that servers have for it. */
+export function readDelta(delta: JsonObject, target: Blocks, whole: boolean): void {
   const thoughts = objects(delta.thinking_blocks);
-  const reasoning = options.whole && thoughts.length > 0 ? "" : reasoningText(delta);
-  target.add("thinking", reasoning);
-  for (const block of thoughts) readThinkingBlock(block, target, options);
-  if (typeof delta.content === "string") target.add("text", delta.content);
-  else if (Array.isArray(delta.content)) for (const chunk of delta.content) readChunk(chunk, target, options);
-  if (typeof delta.refusal === "string") target.add("refusal", delta.refusal);
+  if (!whole || thoughts.length === 0) target.add("thinking", reasoningText(delta));
+  for (const block of thoughts) readThinkingBlock(block, target, whole);
+  const { content, refusal } = delta;
+  if (typeof content === "string") target.add("text", content);
+  else if (Array.isArray(content)) for (const chunk of content) readChunk(chunk, target);
+  if (typeof refusal === "string") target.add("refusal", refusal);
   const annotations = objects(delta.annotations);
   if (annotations.length > 0) target.cite(annotations);
   for (const call of objects(delta.tool_calls)) target.call(call);
   if (isObject(delta.function_call)) target.call({ index: 0, function: delta.function_call });
 }
 
-function objects(value: unknown): JsonObject[] {
-  return Array.isArray(value) ? value.filter(isObject) : [];
+const NONE: readonly JsonObject[] = [];
+
+/** Most chunks have no list at all. */
+function objects(value: unknown): readonly JsonObject[] {
+  return Array.isArray(value) ? value.filter(isObject) : NONE;
 }
 
-function reasoningText(delta: JsonObject): string {
-  const direct = [delta.reasoning_content, delta.reasoning].find((value) => typeof value === "string" && value !== "");
-  if (typeof direct === "string") return direct;
-  return objects(delta.reasoning_details)
-    .map((detail) => detail.text ?? detail.summary)
-    .filter((text) => typeof text === "string")
-    .join("");
+function reasoningText({ reasoning_content, reasoning, reasoning_details }: JsonObject): string {
+  if (typeof reasoning_content === "string" && reasoning_content !== "") return reasoning_content;
+  if (typeof reasoning === "string" && reasoning !== "") return reasoning;
+  let text = "";
+  for (const detail of objects(reasoning_details)) {
+    const piece = detail.text ?? detail.summary;
+    if (typeof piece === "string") text += piece;
+  }
+  return text;
 }
 
 /** Blocks repeat, as a whole, the text that `reasoning_content` has told already. */
-function readThinkingBlock(block: JsonObject, target: Blocks, { whole, at }: DeltaOptions): void {
+function readThinkingBlock(block: JsonObject, target: Blocks, whole: boolean): void {
   if (block.type === "redacted_thinking") {
-    if (typeof block.data === "string") target.event({ type: "redacted-thinking", data: block.data, ...at });
+    if (typeof block.data === "string") target.event({ type: "redacted-thinking", data: block.data });
     return;
   }
   const { text, signature } = readThinking(typeof block.thinking === "string" ? block.thinking : "", block.signature);
@@ -53,7 +49,7 @@ function readThinkingBlock(block: JsonObject, target: Blocks, { whole, at }: Del
   if (whole || signature) target.seal(signature);
 }
 
-function readChunk(chunk: unknown, target: Blocks, { at, sign }: DeltaOptions): void {
+function readChunk(chunk: unknown, target: Blocks): void {
   if (typeof chunk === "string") target.add("text", chunk);
   if (!isObject(chunk)) return;
   if (chunk.type === "text") target.add("text", pieceText(chunk));
@@ -61,10 +57,9 @@ function readChunk(chunk: unknown, target: Blocks, { at, sign }: DeltaOptions): 
   else if (chunk.type === "thinking") {
     const pieces = Array.isArray(chunk.thinking) ? chunk.thinking : [chunk.thinking];
     target.add("thinking", pieces.map(pieceText).join(""));
-    if (typeof chunk.signature === "string" && chunk.signature !== "") target.seal(sign(chunk.signature));
+    if (typeof chunk.signature === "string" && chunk.signature !== "") target.seal(target.sign(chunk.signature));
   } else if (referenceAnnotation(chunk)) target.cite([referenceAnnotation(chunk)!]);
   else if (typeof chunk.type === "string") {
-    const part = { type: "opaque" as const, dialect: ID, kind: chunk.type, value: chunk };
-    target.event({ type: "opaque", part, ...at });
+    target.event({ type: "opaque", part: { type: "opaque", dialect: ID, kind: chunk.type, value: chunk } });
   }
 }

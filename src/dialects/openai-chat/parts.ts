@@ -122,45 +122,46 @@ export function pieceText(piece: unknown): string {
 
 /** Message content as short as it can be said: one text is a plain string. */
 export function encodeContent(parts: readonly Part[], style: ResolvedStyle): string | JsonObject[] {
-  const chunks = parts.flatMap((part) => encodePart(part, style));
-  if (chunks.length === 0) return "";
+  const chunks: JsonObject[] = [];
+  for (const part of parts) {
+    const chunk = encodePart(part, style);
+    if (chunk) chunks.push(chunk);
+  }
   const [only] = chunks;
-  return chunks.length === 1 && only!.type === "text" ? (only!.text as string) : chunks;
+  if (!only) return "";
+  return chunks.length === 1 && only.type === "text" ? (only.text as string) : chunks;
 }
 
-export function encodePart(part: Part, style: ResolvedStyle): JsonObject[] {
+export function encodePart(part: Part, style: ResolvedStyle): JsonObject | undefined {
   switch (part.type) {
     case "text":
     case "refusal":
-      return [{ type: "text", text: part.text }];
-    case "image":
-      return [
-        { type: "image_url", image_url: { url: mediaUrl(part.source), ...(part.detail && { detail: part.detail }) } },
-      ];
-    case "audio":
-      return [
-        {
-          type: "input_audio",
-          input_audio: style.audio === "base64" ? part.data : { data: part.data, format: part.format },
-        },
-      ];
+      return { type: "text", text: part.text };
+    case "image": {
+      const url = mediaUrl(part.source);
+      return { type: "image_url", image_url: part.detail ? { url, detail: part.detail } : { url } };
+    }
+    case "audio": {
+      const { data, format } = part;
+      return { type: "input_audio", input_audio: style.audio === "base64" ? data : { data, format } };
+    }
     case "document":
-      return [encodeDocument(part, style)];
+      return encodeDocument(part, style);
     case "opaque":
-      return part.dialect === ID ? [part.value] : [];
+      return part.dialect === ID ? part.value : undefined;
     case "thinking":
-      return style.thinking === "chunks" && part.redacted === undefined ? encodeThinkingChunk(part, style) : [];
+      return style.thinking === "chunks" && part.redacted === undefined ? encodeThinkingChunk(part, style) : undefined;
     default:
-      return [];
+      return undefined;
   }
 }
 
-function encodeThinkingChunk(part: ThinkingPart, style: ResolvedStyle): JsonObject[] {
+function encodeThinkingChunk(part: ThinkingPart, style: ResolvedStyle): JsonObject | undefined {
   const origin = part.signature?.origin;
   const own = origin === ID || origin === style.originType ? part.signature?.data : undefined;
-  if (part.text === "" && !own) return [];
+  if (part.text === "" && !own) return undefined;
   const thinking = [{ type: "text", text: part.text }];
-  return [{ type: "thinking", thinking, ...(own && { signature: own }), closed: true }];
+  return { type: "thinking", thinking, ...(own && { signature: own }), closed: true };
 }
 
 function encodeDocument(part: DocumentPart, style: ResolvedStyle): JsonObject {

@@ -1,4 +1,11 @@
-import { type ChatRequest, EFFORTS, type Effort, type OutputFormat, type Reasoning } from "../../core/request.ts";
+import {
+  type ChatRequest,
+  EFFORTS,
+  type Effort,
+  type OutputFormat,
+  type Reasoning,
+  type Tool,
+} from "../../core/request.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import {
   type Check,
@@ -10,6 +17,7 @@ import {
   object,
   oneOf,
   optional,
+  present,
   refuse,
   rest,
   text,
@@ -19,14 +27,19 @@ import { encodeMessages } from "./encode-messages.ts";
 import { ID } from "./id.ts";
 import type { ResolvedStyle } from "./style.ts";
 import {
+  addTools,
   decodeFunctionChoice,
   decodeFunctions,
   decodeToolChoice,
   decodeTools,
   decodeWebSearchOptions,
-  encodeTools,
-  strictField,
+  writesStrict,
 } from "./tools.ts";
+
+const positive = integer(1);
+const notNegative = integer(0);
+const whole = integer(Number.MIN_SAFE_INTEGER);
+const knownEffort = oneOf<"none" | Effort>(["none", ...EFFORTS]);
 
 /** Fields that are the same on both sides but for their name. */
 const FIELDS: readonly [wire: string, name: keyof ChatRequest, read: Check<unknown>][] = [
@@ -38,7 +51,7 @@ const FIELDS: readonly [wire: string, name: keyof ChatRequest, read: Check<unkno
   ["logit_bias", "logitBias", object],
   ["n", "n", integer(1, 128)],
   ["logprobs", "logprobs", flag],
-  ["top_logprobs", "topLogprobs", integer(0)],
+  ["top_logprobs", "topLogprobs", notNegative],
   ["service_tier", "serviceTier", text],
   ["metadata", "metadata", object],
 ];
@@ -68,76 +81,75 @@ const KNOWN = new Set([
   ...["reasoning_effort", "prompt_mode", "user", "safety_identifier", "prompt_cache_key"],
 ]);
 
+const STREAM_OPTIONS = new Set(["include_usage"]);
+
 export function decodeRequest(value: unknown): ChatRequest {
   const body = object(value, "body");
   const read = <T>(field: string, check: Check<T>): T | undefined => optional(body[field], field, check);
-  const streamOptions = read("stream_options", object) ?? {};
-  const completionTokens = read("max_completion_tokens", integer(1));
-  const request: ChatRequest = {
+  const streamOptions = read("stream_options", object);
+  const completionTokens = read("max_completion_tokens", positive);
+  const maxTokens = read("max_tokens", positive);
+  const choice = read("tool_choice", decodeToolChoice);
+  const request: ChatRequest = present({
     model: filled(body.model, "model"),
     ...decodeMessages(body.messages),
-    tools: [
-      ...(read("tools", decodeTools) ?? []),
-      ...(read("functions", decodeFunctions) ?? []),
-      ...(read("web_search_options", decodeWebSearchOptions) ?? []),
-    ],
+    tools: decodeAllTools(body),
+    toolChoice: choice?.choice ?? read("function_call", decodeFunctionChoice),
     stream: read("stream", flag) ?? false,
-    ...defined({
-      maxTokens: read("max_tokens", integer(1)),
-      parallelToolCalls: read("parallel_tool_calls", flag),
-      seed: read("seed", integer(Number.MIN_SAFE_INTEGER)) ?? read("random_seed", integer(0)),
-      stop: read("stop", decodeStop),
-      outputFormat: read("response_format", decodeFormat),
-      reasoning: decodeReasoning(body),
-      includeUsage: optional(streamOptions.include_usage, "stream_options.include_usage", flag),
-      userId: read("safety_identifier", text) ?? read("user", text),
-      sessionId: read("prompt_cache_key", text),
-      ...Object.fromEntries(FIELDS.map(([wire, name, check]) => [name, read(wire, check)])),
-    }),
-  };
-  if (completionTokens !== undefined) request.maxTokens = completionTokens;
-  const choice = read("tool_choice", decodeToolChoice);
-  const toolChoice = choice?.choice ?? read("function_call", decodeFunctionChoice);
-  if (toolChoice) request.toolChoice = toolChoice;
-  const kept = rest(streamOptions, new Set(["include_usage"]));
-  const extensions = {
-    ...rest(body, KNOWN),
-    ...(choice?.kept && { tool_choice: choice.kept }),
-    ...(kept && { stream_options: kept }),
-    ...(isObject(body.response_format) &&
-      isUnknownFormat(body.response_format) && { response_format: body.response_format }),
-  };
+    maxTokens: completionTokens ?? maxTokens,
+    parallelToolCalls: read("parallel_tool_calls", flag),
+    seed: read("seed", whole) ?? read("random_seed", notNegative),
+    stop: read("stop", decodeStop),
+    outputFormat: read("response_format", decodeFormat),
+    reasoning: decodeReasoning(body),
+    includeUsage: streamOptions && optional(streamOptions.include_usage, "stream_options.include_usage", flag),
+    userId: read("safety_identifier", text) ?? read("user", text),
+    sessionId: read("prompt_cache_key", text),
+  });
+  for (const [wire, name, check] of FIELDS) {
+    const member = read(wire, check);
+    if (member !== undefined) (request as object as JsonObject)[name] = member;
+  }
+  const extensions = rest(body, KNOWN) ?? {};
+  if (choice?.kept) extensions.tool_choice = choice.kept;
+  const kept = streamOptions && rest(streamOptions, STREAM_OPTIONS);
+  if (kept) extensions.stream_options = kept;
+  if (isObject(body.response_format) && isUnknownFormat(body.response_format))
+    extensions.response_format = body.response_format;
   if (Object.keys(extensions).length > 0) request.extensions = { dialect: ID, value: extensions };
   return request;
+}
+
+/** From all the places where a request can have them. */
+function decodeAllTools({ tools, functions, web_search_options }: JsonObject): Tool[] {
+  const all = optional(tools, "tools", decodeTools) ?? [];
+  all.push(...(optional(functions, "functions", decodeFunctions) ?? []));
+  all.push(...(optional(web_search_options, "web_search_options", decodeWebSearchOptions) ?? []));
+  return all;
 }
 
 export function encodeRequest(request: ChatRequest, model: string, style: ResolvedStyle): JsonObject {
   const extensions = style.restoreExtensions && request.extensions?.dialect === ID ? request.extensions.value : {};
   const { tool_choice: _choice, stream_options, ...unknown } = extensions;
-  return {
-    ...unknown,
-    model,
-    messages: encodeMessages(request, model, style),
-    ...encodeTools(request, style),
-    ...(request.maxTokens !== undefined && { [style.maxTokens]: request.maxTokens }),
-    ...Object.fromEntries(
-      FIELDS.filter(([, name]) => request[name] !== undefined).map(([wire, name]) => [wire, request[name]]),
-    ),
-    ...(request.seed !== undefined && { [style.seedField]: request.seed }),
-    ...(request.stop && request.stop.length > 0 && { stop: request.stop }),
-    ...(request.outputFormat && { response_format: encodeFormat(request.outputFormat, style) }),
-    ...style.reasoning(request.reasoning, model),
-    ...(style.userField !== false && request.userId !== undefined && { [style.userField]: request.userId }),
-    ...(style.sessionField !== false && request.sessionId !== undefined && { [style.sessionField]: request.sessionId }),
-    ...(request.stream && { stream: true, ...streamOptions(stream_options, style) }),
-    ...style.extraBody(request, model),
-  };
+  const body: JsonObject = { ...unknown, model, messages: encodeMessages(request, model, style) };
+  addTools(body, request, style);
+  if (request.maxTokens !== undefined) body[style.maxTokens] = request.maxTokens;
+  for (const [wire, name] of FIELDS) if (request[name] !== undefined) body[wire] = request[name];
+  if (request.seed !== undefined) body[style.seedField] = request.seed;
+  if (request.stop && request.stop.length > 0) body.stop = request.stop;
+  if (request.outputFormat) body.response_format = encodeFormat(request.outputFormat, style);
+  Object.assign(body, style.reasoning(request.reasoning, model));
+  if (style.userField !== false && request.userId !== undefined) body[style.userField] = request.userId;
+  if (style.sessionField !== false && request.sessionId !== undefined) body[style.sessionField] = request.sessionId;
+  if (request.stream) {
+    body.stream = true;
+    const options = { ...(isObject(stream_options) && stream_options), ...(style.includeUsage && INCLUDE_USAGE) };
+    if (Object.keys(options).length > 0) body.stream_options = options;
+  }
+  return Object.assign(body, style.extraBody(request, model));
 }
 
-function streamOptions(kept: unknown, style: ResolvedStyle): JsonObject {
-  const options = { ...(isObject(kept) && kept), ...(style.includeUsage && { include_usage: true }) };
-  return Object.keys(options).length === 0 ? {} : { stream_options: options };
-}
+const INCLUDE_USAGE = { include_usage: true };
 
 function decodeStop(value: unknown, path: string): string[] | undefined {
   if (typeof value === "string") return [value];
@@ -147,7 +159,7 @@ function decodeStop(value: unknown, path: string): string[] | undefined {
 }
 
 function decodeReasoning(body: JsonObject): Reasoning | undefined {
-  const effort = optional(body.reasoning_effort, "reasoning_effort", oneOf<"none" | Effort>(["none", ...EFFORTS]));
+  const effort = optional(body.reasoning_effort, "reasoning_effort", knownEffort);
   if (effort !== undefined) return effort === "none" ? { mode: "off" } : { mode: "on", effort };
   return body.prompt_mode === "reasoning" ? { mode: "on", effort: "high" } : undefined;
 }
@@ -168,26 +180,18 @@ function decodeFormat(value: unknown, path: string): OutputFormat | undefined {
   return {
     type: "json-schema",
     schema: optional(inner.schema, `${at}.schema`, object) ?? {},
-    ...defined({
-      name: optional(inner.name, `${at}.name`, text),
-      strict: optional(inner.strict, `${at}.strict`, flag),
-      description: optional(inner.description, `${at}.description`, text),
-    }),
+    name: optional(inner.name, `${at}.name`, text),
+    strict: optional(inner.strict, `${at}.strict`, flag),
+    description: optional(inner.description, `${at}.description`, text),
   };
 }
 
 function encodeFormat(format: OutputFormat, style: ResolvedStyle): JsonObject {
   if (format.type === "json") return { type: "json_object" };
   const { name = "output", description, schema, strict } = format;
-  return {
-    type: "json_schema",
-    json_schema: { name, ...(description !== undefined && { description }), schema, ...strictField(strict, style) },
-  };
-}
-
-/** Without the members that are undefined. */
-function defined<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
+  const json_schema: JsonObject = { name };
+  if (description !== undefined) json_schema.description = description;
+  json_schema.schema = schema;
+  if (writesStrict(strict, style)) json_schema.strict = strict;
+  return { type: "json_schema", json_schema };
 }

@@ -5,7 +5,7 @@ import type { ChatResponse, Choice, Part, ThinkingPart } from "../../core/reques
 import { encodeSignature } from "../../core/thinking-envelope.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { annotationsOf, pagesBeside } from "./annotations.ts";
-import { choiceReader } from "./choice.ts";
+import { ChoiceReader } from "./choice.ts";
 import { encodeCall } from "./encode-messages.ts";
 import { decodeError, isErrorBody, statusOf } from "./errors.ts";
 import { encodeFinish } from "./finish.ts";
@@ -21,31 +21,36 @@ export function decodeResponse(body: unknown, { originType }: Pick<ResolvedStyle
   if (!isObject(body) || choices.length === 0) {
     throw new GatewayError("upstream_invalid", "The upstream's answer has no choices");
   }
-  const head = readHead(body);
+  const { id, model, created } = readHead(body);
+  const answer = { id, model, originType };
+  const pages = pagesBeside(body);
   const whole = collector();
-  whole.add({ type: "start", ...head });
-  const ordered = choices.toSorted((a, b) => indexOf(a) - indexOf(b));
-  for (const [index, choice] of ordered.entries()) {
-    const reader = choiceReader({ index, whole: true, originType, emit: whole.add, head });
-    reader.read(choice, pagesBeside(body));
+  whole.add({ type: "start", id, model, created });
+  if (choices.length > 1) choices.sort((a, b) => indexOf(a) - indexOf(b));
+  for (const [index, choice] of choices.entries()) {
+    const reader = new ChoiceReader(index, true, answer, whole.add);
+    reader.read(choice, pages);
     reader.finish();
   }
   const usage = decodeUsage(body);
   if (usage) whole.add({ type: "usage", usage });
-  const tier = body.service_tier;
-  return { ...whole.response(), ...(typeof tier === "string" && { serviceTier: tier }) };
+  const response = whole.response();
+  if (typeof body.service_tier === "string") response.serviceTier = body.service_tier;
+  return response;
 }
 
 export function encodeResponse(response: ChatResponse, context: CallerContext): JsonObject {
-  return {
+  const { choices, usage, serviceTier } = response;
+  const body: JsonObject = {
     id: answerId(context),
     object: "chat.completion",
     created: context.created,
     model: context.model,
-    choices: response.choices.map((choice, index) => encodeChoice(choice, index, context)),
-    ...(response.usage && { usage: encodeUsage(response.usage) }),
-    ...(response.serviceTier !== undefined && { service_tier: response.serviceTier }),
+    choices: choices.map((choice, index) => encodeChoice(choice, index, context)),
   };
+  if (usage) body.usage = encodeUsage(usage);
+  if (serviceTier !== undefined) body.service_tier = serviceTier;
+  return body;
 }
 
 export function answerId(context: CallerContext): string {

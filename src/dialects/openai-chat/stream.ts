@@ -3,23 +3,32 @@ import { GatewayError, isGatewayError } from "../../core/errors.ts";
 import type { StreamEvent } from "../../core/events.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { pagesBeside } from "./annotations.ts";
-import { type ChoiceReader, choiceReader } from "./choice.ts";
+import type { Answer } from "./blocks.ts";
+import { ChoiceReader } from "./choice.ts";
 import { decodeError, isErrorBody, statusOf } from "./errors.ts";
+import { PlainChunks } from "./plain-chunks.ts";
 import type { ResolvedStyle } from "./style.ts";
 import { decodeUsage } from "./usage.ts";
 
+const NONE: readonly unknown[] = [];
+
 export function streamDecoder({ originType }: Pick<ResolvedStyle, "originType">): StreamDecoder {
-  const head: { id?: string; model?: string } = {};
+  const answer: Answer = { originType };
   const choices = new Map<number, ChoiceReader>();
-  let events: StreamEvent[] = [];
+  const plain = new PlainChunks();
+  let events: StreamEvent[] | undefined;
   let started = false;
   let over = false;
-  const emit = (event: StreamEvent) => void events.push(event);
+
+  function emit(event: StreamEvent): void {
+    if (events) events.push(event);
+    else events = [event];
+  }
 
   function at(index: number): ChoiceReader {
     let choice = choices.get(index);
     if (!choice) {
-      choice = choiceReader({ index, whole: false, originType, emit, head });
+      choice = new ChoiceReader(index, false, answer, emit);
       choices.set(index, choice);
     }
     return choice;
@@ -28,25 +37,26 @@ export function streamDecoder({ originType }: Pick<ResolvedStyle, "originType">)
   function start(chunk: JsonObject): void {
     if (started) return;
     started = true;
-    const { id, model, created } = readHead(chunk);
-    if (id !== undefined) head.id = id;
-    if (model !== undefined) head.model = model;
-    emit({ type: "start", ...head, ...(created !== undefined && { created }) });
+    const head = readHead(chunk);
+    answer.id = head.id;
+    answer.model = head.model;
+    emit({ type: "start", ...head });
   }
 
   function read(frame: RawFrame): void {
     const chunk = parse(frame.data);
-    const pieces = Array.isArray(chunk.choices) ? chunk.choices.filter(isObject) : [];
+    const pieces: readonly unknown[] = Array.isArray(chunk.choices) ? chunk.choices : NONE;
     const usage = decodeUsage(chunk);
     // Azure opens with a chunk that has neither choices nor an id.
-    if (pieces.length > 0 || usage || chunk.id) start(chunk);
+    if (!started && (pieces.some(isObject) || usage || chunk.id)) start(chunk);
     if (isErrorBody(chunk) || frame.event === "error") {
       if (usage) emit({ type: "usage", usage });
       throw decodeError(statusOf(chunk), chunk);
     }
     const pages = pagesBeside(chunk);
-    for (const piece of pieces) at(indexOf(piece)).read(piece, pages);
+    for (const piece of pieces) if (isObject(piece)) at(indexOf(piece)).read(piece, pages);
     if (usage) emit({ type: "usage", usage });
+    plain.learn(frame, chunk);
   }
 
   /** `[DONE]`: whoever has not told why it stopped, has stopped. */
@@ -58,15 +68,21 @@ export function streamDecoder({ originType }: Pick<ResolvedStyle, "originType">)
   }
 
   function take(): StreamEvent[] {
-    const taken = events;
-    events = [];
+    const taken = events ?? [];
+    events = undefined;
     return taken;
   }
 
   return {
     feed(frame) {
+      if (over) return [];
+      const text = plain.read(frame);
+      if (text !== undefined) {
+        at(0).say(text);
+        return take();
+      }
       const data = frame.data.trim();
-      if (over || data === "") return [];
+      if (data === "") return [];
       try {
         if (data === "[DONE]") done();
         else read(frame);
@@ -107,13 +123,12 @@ export function indexOf({ index }: JsonObject): number {
   return Number.isInteger(index) && Number(index) >= 0 && Number(index) < 128 ? Number(index) : 0;
 }
 
-export function readHead(body: JsonObject): { id?: string; model?: string; created?: number } {
-  const { id, model, created } = body;
-  return {
-    ...(typeof id === "string" && id !== "" && { id }),
-    ...(typeof model === "string" && model !== "" && { model }),
-    ...(Number.isSafeInteger(created) && (created as number) > 0 && { created: created as number }),
-  };
+export function readHead({ id, model, created }: JsonObject): { id?: string; model?: string; created?: number } {
+  const head: { id?: string; model?: string; created?: number } = {};
+  if (typeof id === "string" && id !== "") head.id = id;
+  if (typeof model === "string" && model !== "") head.model = model;
+  if (Number.isSafeInteger(created) && (created as number) > 0) head.created = created as number;
+  return head;
 }
 
 const OPENINGS = [

@@ -19,7 +19,7 @@ export function decodeTools(value: unknown): Tool[] {
     if (WEB_SEARCH.test(kind)) return { type: "web-search", name: kind, native: { dialect: ID, value: tool } };
     const inner = tool[kind];
     const name = isObject(inner) ? inner.name : tool.name;
-    return { type: "opaque", dialect: ID, kind, ...(typeof name === "string" && { name }), value: tool };
+    return { type: "opaque", dialect: ID, kind, name: typeof name === "string" ? name : undefined, value: tool };
   });
 }
 
@@ -31,28 +31,24 @@ export function decodeFunctions(value: unknown): Tool[] {
 }
 
 function decodeFunction(value: JsonObject, path: string, outer: JsonObject): FunctionTool {
-  const description = optional(value.description, `${path}.description`, text);
-  const strict = optional(value.strict, `${path}.strict`, flag);
   const extensions = rest(outer, TOOL_FIELDS);
   return {
     type: "function",
     name: filled(value.name, `${path}.name`),
-    ...(description !== undefined && { description }),
+    description: optional(value.description, `${path}.description`, text),
     parameters: optional(value.parameters, `${path}.parameters`, object) ?? emptyParameters(),
-    ...(strict !== undefined && { strict }),
-    ...(isObject(outer.cache_control) && { cache: outer.cache_control }),
-    ...(extensions && { extensions: { dialect: ID, value: extensions } }),
+    strict: optional(value.strict, `${path}.strict`, flag),
+    cache: isObject(outer.cache_control) ? outer.cache_control : undefined,
+    extensions: extensions && { dialect: ID, value: extensions },
   };
 }
 
 function decodeCustom(value: JsonObject, path: string): CustomTool {
-  const description = optional(value.description, `${path}.description`, text);
-  const format = optional(value.format, `${path}.format`, object);
   return {
     type: "custom",
     name: filled(value.name, `${path}.name`),
-    ...(description !== undefined && { description }),
-    ...(format && { format }),
+    description: optional(value.description, `${path}.description`, text),
+    format: optional(value.format, `${path}.format`, object),
   };
 }
 
@@ -60,14 +56,8 @@ function decodeCustom(value: JsonObject, path: string): CustomTool {
 export function decodeWebSearchOptions(value: unknown, path: string): WebSearchTool[] {
   const options = object(value, path);
   const location = optional(options.user_location, `${path}.user_location`, object);
-  return [
-    {
-      type: "web-search",
-      name: "web_search",
-      ...(isObject(location?.approximate) && { userLocation: { type: "approximate", ...location.approximate } }),
-      native: { dialect: ID, value: options },
-    },
-  ];
+  const userLocation = isObject(location?.approximate) ? { type: "approximate", ...location.approximate } : undefined;
+  return [{ type: "web-search", name: "web_search", userLocation, native: { dialect: ID, value: options } }];
 }
 
 /** `kept`: a choice that the canonical form knows only by its mode, to be restored as it came. */
@@ -98,29 +88,30 @@ export function decodeFunctionChoice(value: unknown): ToolChoice {
 }
 
 /** Tools and what depends on them; nothing at all without tools, because servers refuse a choice among none. */
-export function encodeTools(request: ChatRequest, style: ResolvedStyle): JsonObject {
-  const tools = request.tools.flatMap((tool) => encodeTool(tool, style));
+export function addTools(body: JsonObject, request: ChatRequest, style: ResolvedStyle): void {
+  const tools: JsonObject[] = [];
+  for (const tool of request.tools) {
+    const encoded = encodeTool(tool, style);
+    if (encoded) tools.push(encoded);
+  }
   const search = request.tools.find((tool) => tool.type === "web-search");
-  const options = search && encodeWebSearchOptions(search);
-  if (tools.length === 0) return options ?? {};
-  return {
-    ...options,
-    tools,
-    ...(request.toolChoice && { tool_choice: encodeToolChoice(request.toolChoice, request, style) }),
-    ...(request.parallelToolCalls !== undefined && { parallel_tool_calls: request.parallelToolCalls }),
-  };
+  if (search && !isSearchTool(search)) body.web_search_options = encodeWebSearchOptions(search);
+  if (tools.length === 0) return;
+  body.tools = tools;
+  if (request.toolChoice) body.tool_choice = encodeToolChoice(request.toolChoice, request, style);
+  if (request.parallelToolCalls !== undefined) body.parallel_tool_calls = request.parallelToolCalls;
 }
 
-function encodeTool(tool: Tool, style: ResolvedStyle): JsonObject[] {
+function encodeTool(tool: Tool, style: ResolvedStyle): JsonObject | undefined {
   switch (tool.type) {
     case "function":
-      return [encodeFunction(tool, style)];
+      return encodeFunction(tool, style);
     case "custom":
-      return [encodeCustom(tool)];
+      return encodeCustom(tool);
     case "web-search":
-      return isSearchTool(tool) ? [tool.native.value] : [];
+      return isSearchTool(tool) ? tool.native.value : undefined;
     case "opaque":
-      return tool.dialect === ID ? [tool.value] : [];
+      return tool.dialect === ID ? tool.value : undefined;
   }
 }
 
@@ -128,11 +119,10 @@ function isSearchTool({ native }: WebSearchTool): boolean {
   return native.dialect === ID && "type" in native.value;
 }
 
-function encodeWebSearchOptions(tool: WebSearchTool): JsonObject | undefined {
-  if (isSearchTool(tool)) return undefined;
-  if (tool.native.dialect === ID) return { web_search_options: tool.native.value };
+function encodeWebSearchOptions(tool: WebSearchTool): JsonObject {
+  if (tool.native.dialect === ID) return tool.native.value;
   const { type, ...approximate } = tool.userLocation ?? {};
-  return { web_search_options: type ? { user_location: { type: "approximate", approximate } } : {} };
+  return type ? { user_location: { type: "approximate", approximate } } : {};
 }
 
 /** A grammar is nested here, and is not elsewhere. */
@@ -146,29 +136,28 @@ function encodeCustom({ name, description, format }: CustomTool): JsonObject {
 }
 
 function encodeFunction(tool: FunctionTool, style: ResolvedStyle): JsonObject {
-  const { name, description, parameters, strict } = tool;
-  const bare = !style.parametersRequired && isEmptySchema(parameters);
-  return {
-    ...(style.restoreExtensions && tool.extensions?.dialect === ID && tool.extensions.value),
-    type: "function",
-    function: {
-      name,
-      ...(description !== undefined && { description }),
-      ...(!bare && { parameters: Object.keys(parameters).length === 0 ? emptyParameters() : parameters }),
-      ...strictField(strict, style),
-    },
-  };
+  const { name, description, parameters, strict, extensions } = tool;
+  const definition: JsonObject = { name };
+  if (description !== undefined) definition.description = description;
+  if (style.parametersRequired || !isEmptySchema(parameters))
+    definition.parameters = Object.keys(parameters).length === 0 ? emptyParameters() : parameters;
+  if (writesStrict(strict, style)) definition.strict = strict;
+  const own = style.restoreExtensions && extensions?.dialect === ID;
+  return own
+    ? { ...extensions.value, type: "function", function: definition }
+    : { type: "function", function: definition };
 }
 
-export function strictField(strict: boolean | undefined, style: ResolvedStyle): { strict?: boolean } {
-  return strict === undefined || (style.strictTools === "when-true" && !strict) ? {} : { strict };
+export function writesStrict(strict: boolean | undefined, style: ResolvedStyle): boolean {
+  return strict === true || (strict === false && style.strictTools === "as-is");
 }
 
 function isEmptySchema(schema: JsonObject): boolean {
-  const keys = Object.keys(schema);
-  return keys.every(
-    (key) => key === "type" || (key === "properties" && Object.keys(schema.properties ?? {}).length === 0),
-  );
+  for (const key in schema) {
+    const says = key === "properties" ? Object.keys(schema.properties ?? {}).length > 0 : key !== "type";
+    if (says) return false;
+  }
+  return true;
 }
 
 function encodeToolChoice(choice: ToolChoice, request: ChatRequest, style: ResolvedStyle): unknown {

@@ -62,7 +62,7 @@ export interface State {
   inFlight: number;
   /** Tokens that are reserved. */
   held: number;
-  /** Connections, to callers and to the upstream. */
+  /** Connections that something waits for, to callers and to the upstream; idle ones of a pool are not among them. */
   sockets: number;
 }
 

@@ -14,57 +14,63 @@ export function scenarioTable(scenario: Scenario, measured: readonly Measured[])
   return `${title}\n${table(rowsOf(scenario, measured))}`;
 }
 
-function rowsOf(scenario: Scenario, measured: readonly Measured[]): string[][] {
-  const floor = named(measured, "floor");
-  const median = (pick: Pick) => (one: Measured) => short(figures(one, pick).median);
-  const all =
-    (pick: Pick, by = 1) =>
-    (one: Measured) =>
-      range(figures(one, (sample) => by * pick(sample)));
-  const against = (pick: Pick) => (one: Measured) => range(ratios(one, floor, pick));
-  const direct = measured.find(({ variant }) => variant === "no proxy");
-  const added = (pick: Pick) => (one: Measured) =>
-    direct && one !== direct ? range(differences(one, direct, (sample) => 1_000 * pick(sample))) : "";
+type Column = [head: string, cell: (one: Measured) => string];
 
-  const columns: [string, (one: Measured) => string][] = scenario.shorter
-    ? [
-        ["CPU µs per chunk", all(chunk)],
-        ["× floor", against(chunk)],
-        ["with the request", all(cpu, 1 / LONG)],
-        ["× floor", against(cpu)],
-        ["chunks/s", (one) => short(LONG * figures(one, perSecond).median)],
-      ]
-    : scenario.direct
-      ? [
-          ["CPU µs", all(cpu)],
-          ["p50 ms", median(({ p50 }) => p50)],
-          ["p95", median(({ p95 }) => p95)],
-          ["p99", median(({ p99 }) => p99)],
-          ["added p50 µs", added(({ p50 }) => p50)],
-          ["added p95 µs", added(({ p95 }) => p95)],
-          ["added p99 µs", added(({ p99 }) => p99)],
-        ]
-      : [
-          ["CPU µs per request", all(cpu)],
-          ["× floor", against(cpu)],
-          ["requests/s", median(perSecond)],
-          ["p50 ms", median(({ p50 }) => p50)],
-          ["p95", median(({ p95 }) => p95)],
-          ["p99", median(({ p99 }) => p99)],
-        ];
-  columns.push(["busy %", median(({ busy }) => 100 * busy)], ["RSS MB", median(({ rssMB }) => rssMB)]);
+function rowsOf(scenario: Scenario, measured: readonly Measured[]): string[][] {
+  const columns: Column[] = [
+    ...columnsOf(scenario, measured),
+    ["busy %", median(({ busy }) => 100 * busy)],
+    ["RSS MB", median(({ rssMB }) => rssMB)],
+  ];
   return [
     ["", ...columns.map(([head]) => head)],
     ...measured.map((one) => [one.variant, ...columns.map(([, cell]) => cell(one))]),
   ];
 }
 
+const median = (pick: Pick) => (one: Measured) => short(figures(one, pick).median);
+const spreadOf = (pick: Pick) => (one: Measured) => range(figures(one, pick));
+
+function columnsOf(scenario: Scenario, measured: readonly Measured[]): Column[] {
+  const floor = measured.find(({ variant }) => variant === "floor")!;
+  const against = (pick: Pick) => (one: Measured) => range(ratios(one, floor, pick));
+  const times: Column[] = [
+    ["p50 ms", median(({ p50 }) => p50)],
+    ["p95", median(({ p95 }) => p95)],
+    ["p99", median(({ p99 }) => p99)],
+  ];
+  if (scenario.shorter) {
+    return [
+      ["CPU µs per chunk", spreadOf(chunk)],
+      ["× floor", against(chunk)],
+      ["with the request", spreadOf((sample) => cpu(sample) / LONG)],
+      ["× floor", against(cpu)],
+      ["chunks/s", spreadOf((sample) => perSecond(sample) * LONG)],
+    ];
+  }
+  if (scenario.direct) {
+    const direct = measured.find(({ variant }) => variant === "no proxy")!;
+    const added = (pick: Pick) => (one: Measured) =>
+      one === direct ? "" : range(differences(one, direct, (sample) => 1_000 * pick(sample)));
+    return [
+      ["CPU µs", spreadOf(cpu)],
+      ...times,
+      ["added p50 µs", added(({ p50 }) => p50)],
+      ["added p95 µs", added(({ p95 }) => p95)],
+      ["added p99 µs", added(({ p99 }) => p99)],
+    ];
+  }
+  return [
+    ["CPU µs per request", spreadOf(cpu)],
+    ["× floor", against(cpu)],
+    ["requests/s", spreadOf(perSecond)],
+    ...times,
+  ];
+}
+
 export const cpu: Pick = ({ cpuUs }) => cpuUs;
 export const chunk: Pick = ({ chunkUs }) => chunkUs ?? Number.NaN;
 export const perSecond: Pick = ({ requestsPerSecond }) => requestsPerSecond;
-export const named = (measured: readonly Measured[], name: string): Measured =>
-  measured.find(({ variant }) => variant === name)!;
-
 export function memoryTable(streams: readonly StreamMemory[]): string {
   const rows = streams.map((one) => [one.variant, short(one.rssKB), short(one.heapKB)]);
   return `kB per slow stream\n${table([["", "resident", "heap and buffers"], ...rows])}`;

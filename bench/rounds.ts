@@ -40,29 +40,22 @@ export async function rounds(
 ): Promise<Measured[]> {
   const samples = new Map<Running, Sample[]>(all.map((each) => [each, []]));
   /** A peer that cannot do it must not end the run; ourselves we do not forgive. */
-  const forgive = ({ variant }: Running, error: unknown) => {
-    if (!variant.peer) throw error;
-    console.log(`${variant.name} is left out of ${scenario.name}: ${(error as Error).message.split("\n")[0]}`);
-  };
-  for (const each of all) {
-    const { way, requests, ms } = scenario.warmup;
+  async function attempt(each: Running, run: () => Promise<unknown>): Promise<void> {
     try {
-      await once({ ...scenario, requests, ms }, way, each, load);
+      await run();
     } catch (error) {
-      forgive(each, error);
+      if (!each.variant.peer) throw error;
+      console.log(`${each.variant.name} is left out of ${scenario.name}: ${(error as Error).message.split("\n")[0]}`);
       samples.delete(each);
     }
   }
+  const { way, requests, ms } = scenario.warmup;
+  for (const each of all) await attempt(each, () => once({ ...scenario, requests, ms }, way, each, load));
   for (let round = 0; round < count; round++) {
     const running = [...samples.keys()];
     for (let i = 0; i < running.length; i++) {
       const each = running[(i + round) % running.length]!;
-      try {
-        samples.get(each)!.push(await sample(scenario, each, load));
-      } catch (error) {
-        forgive(each, error);
-        samples.delete(each);
-      }
+      await attempt(each, async () => samples.get(each)!.push(await sample(scenario, each, load)));
     }
   }
   return [...samples].map(([{ variant }, samples]) => ({ variant: variant.name, samples }));

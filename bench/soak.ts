@@ -16,7 +16,7 @@ import { BYTES, type Size, type Way } from "./bodies.ts";
 import { build } from "./build.ts";
 import type { State } from "./gateway.ts";
 import { type Child, runLoad, startLoad, startUpstream, stopAll } from "./processes.ts";
-import { short, slope, table } from "./statistics.ts";
+import { short, slope } from "./statistics.ts";
 import { turnpike, type Variant } from "./variants.ts";
 
 const { values: options } = parseArgs({
@@ -54,6 +54,9 @@ interface Sample {
 
 const began = performance.now();
 const samples: Sample[] = [];
+/** A few requests tell nothing about memory. */
+const say = (text: string) => options.smoke || console.log(text);
+const row = (cells: readonly string[]) => cells.map((cell) => cell.padStart(20)).join("");
 
 try {
   const upstream = await startUpstream();
@@ -64,6 +67,7 @@ try {
   const gateway = (await ask("to-chat").start())!;
   const { port } = gateway;
 
+  say(row(["requests", "callers who left", "s", "resident MB", "after a collection", "heap and buffers"]));
   for (let step = 1; step <= STEPS; step++) {
     for (const { part, mode, way, size } of MIX) {
       const requests = Math.max(1, Math.round((REQUESTS * part) / 100 / STEPS));
@@ -77,18 +81,17 @@ try {
     await runLoad(load, { type: "leave", port, connections: 100, requests, ...ask(mode).job("paced", BYTES["1k"]) });
     await take(gateway, REQUESTS, requests * step);
   }
-  print();
 
   const atOnce = await stateOf(gateway, upstream);
   const atEnd = await settled(gateway, upstream);
   console.log(
-    `in flight ${atOnce.inFlight} → ${atEnd.inFlight}, reserved tokens ${atOnce.held} → ${atEnd.held}, the gateway's sockets ${atOnce.sockets} → ${atEnd.sockets}, of them to the upstream ${atOnce.upstreamSockets} → ${atEnd.upstreamSockets} (right after the last request → in the end)`,
+    `\nin flight ${atOnce.inFlight} → ${atEnd.inFlight}, reserved tokens ${atOnce.held} → ${atEnd.held}, sockets in use ${atOnce.sockets} → ${atEnd.sockets}, connections to the upstream ${atOnce.upstreamSockets} → ${atEnd.upstreamSockets} (right after the last request → in the end)`,
   );
   const memory = growth();
-  console.log(
+  say(
     `second half of the requests, MB per 10^6 of them: resident ${signed(memory.resident)}, after a collection ${signed(memory.collected)}, heap and buffers ${signed(memory.heap)}`,
   );
-  console.log(`after ${LEFT} callers left: heap and buffers ${signed(memory.left)} MB`);
+  say(`after ${LEFT} callers left: heap and buffers ${signed(memory.left)} MB`);
   if (options.json) writeFileSync(options.json, JSON.stringify({ samples, atOnce, atEnd, memory }, null, 2));
   for (const [what, left] of Object.entries(atEnd)) {
     if (left === 0) continue;
@@ -102,28 +105,17 @@ try {
 async function take(gateway: Child, requests: number, left: number): Promise<void> {
   const { rss } = await gateway.probe();
   const collected = await gateway.probe(true);
-  samples.push({
+  const sample = {
     requests,
     left,
     seconds: (performance.now() - began) / 1_000,
     rssMB: rss / 1e6,
     collectedMB: collected.rss / 1e6,
     heapMB: collected.heap / 1e6,
-  });
-}
-
-function print(): void {
-  const rows = samples.map((one) => [
-    `${one.requests}`,
-    `${one.left}`,
-    short(one.seconds),
-    short(one.rssMB),
-    short(one.collectedMB),
-    one.heapMB.toFixed(2),
-  ]);
-  console.log(
-    `${table([["requests", "left", "s", "resident MB", "after a collection", "heap and buffers"], ...rows])}\n`,
-  );
+  };
+  samples.push(sample);
+  const { seconds, rssMB, collectedMB, heapMB } = sample;
+  say(row([`${requests}`, `${left}`, ...[seconds, rssMB, collectedMB].map(short), heapMB.toFixed(2)]));
 }
 
 /** Slopes over the second half, when caches are full, and what the callers who left brought. */

@@ -26,8 +26,8 @@ interface Of {
 }
 
 const WARM_MS = 250;
-/** Slices of a few milliseconds: many of them are quiet also where the machine is not. */
-const MEASURE = { min_cpu_time: 300e6, batch_samples: 256 };
+/** In groups of about a millisecond: many of them are quiet also where the machine is not. */
+const MEASURE = { min_cpu_time: 300e6, batch_samples: 64 };
 const ONCE = { min_cpu_time: 0, min_samples: 1, batch_samples: 4, gc: false };
 
 export class Bench {

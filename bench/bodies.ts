@@ -8,8 +8,16 @@ export const KEY = "tp-bench-0123456789abcdef";
 
 export const BYTES: Readonly<Record<Size, number>> = { "1k": 1_024, "30k": 30 * 1_024, "200k": 200 * 1_024 };
 
-/** Chunks of a stream, and bytes of each: what the figures "per chunk" are divided by. */
-export const STREAM_CHUNKS = 100;
+/**
+ * How the upstream answers, which is the first segment of its path and part of the model's name: at once, with a stream
+ * of {@link LONG} or {@link SHORT} chunks in one write or one every 8 ms, or with a chunk every second for ever.
+ */
+export const WAYS = ["json", "burst", "burst-short", "paced", "paced-short", "slow"] as const;
+export type Way = (typeof WAYS)[number];
+
+/** Chunks of a stream. What a short one costs less is the cost of the chunks between, without the request's own. */
+export const LONG = 100;
+export const SHORT = 10;
 const CHUNK_BYTES = 280;
 
 /** Code with quotes and line ends: what tool results are made of, and what makes JSON strings slow to hop over. */
@@ -175,25 +183,25 @@ export function answer(wire: Wire): string {
   });
 }
 
-/** A streamed answer: {@link STREAM_CHUNKS} events of about 280 bytes, ending with the usage. */
-export function streamChunks(wire: Wire): string[] {
-  return wire === "chat" ? chatChunks() : messageChunks();
+/** A streamed answer: events of about 280 bytes, ending with the usage. */
+export function streamChunks(wire: Wire, count = LONG): string[] {
+  return wire === "chat" ? chatChunks(count) : messageChunks(count);
 }
 
-function chatChunks(): string[] {
+function chatChunks(count: number): string[] {
   const piece = (delta: object, finish: string | null = null) =>
     `data: ${JSON.stringify({ ...HEAD, object: "chat.completion.chunk", system_fingerprint: "fp_bench01234", choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }] })}\n\n`;
   const text = fill(SAID, CHUNK_BYTES - piece({ content: "" }).length);
   const usage = { prompt_tokens: 312, completion_tokens: 1_870, total_tokens: 2_182 };
   return [
     piece({ role: "assistant", content: "" }),
-    ...Array<string>(STREAM_CHUNKS - 3).fill(piece({ content: text })),
+    ...Array<string>(count - 3).fill(piece({ content: text })),
     piece({}, "stop"),
     `data: ${JSON.stringify({ ...HEAD, object: "chat.completion.chunk", choices: [], usage })}\n\ndata: [DONE]\n\n`,
   ];
 }
 
-function messageChunks(): string[] {
+function messageChunks(count: number): string[] {
   const event = (type: string, more: object) => `event: ${type}\ndata: ${JSON.stringify({ type, ...more })}\n\n`;
   const delta = (text: string) => event("content_block_delta", { index: 0, delta: { type: "text_delta", text } });
   const text = fill(SAID, CHUNK_BYTES - delta("").length);
@@ -201,7 +209,7 @@ function messageChunks(): string[] {
   return [
     event("message_start", { message: { ...head, content: [], stop_reason: null } }),
     event("content_block_start", { index: 0, content_block: { type: "text", text: "" } }),
-    ...Array<string>(STREAM_CHUNKS - 5).fill(delta(text)),
+    ...Array<string>(count - 5).fill(delta(text)),
     event("content_block_stop", { index: 0 }),
     event("message_delta", {
       delta: { stop_reason: "end_turn", stop_sequence: null },

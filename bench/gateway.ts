@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { KEY } from "./bodies.ts";
+import { KEY, WAYS } from "./bodies.ts";
 
 export type Mode = "pass-chat" | "pass-anthropic" | "to-chat" | "to-mistral";
 export type Stack = "full" | "bare";
@@ -28,7 +28,6 @@ const MODEL = {
   "to-chat": "bench-model",
   "to-mistral": "mistral-medium-3-5",
 };
-const WAYS = ["json", "burst", "paced", "slow"];
 
 const price = { input: 0.4, output: 2 };
 const provider = (way: string) => factory({ baseURL: `${upstream}/${way}/v1`, apiKey: "upstream-key", price });
@@ -56,6 +55,28 @@ const gateway = turnpike.createGateway({
       : []),
     turnpike.translator(),
   ],
+});
+
+/** What is under way; nothing of it may be left when nobody asks any more. */
+export interface State {
+  inFlight: number;
+  /** Tokens that are reserved. */
+  held: number;
+  /** Connections that something waits for, to callers and to the upstream; idle ones of a pool are not among them. */
+  sockets: number;
+}
+
+async function state(): Promise<State> {
+  const usage = await gateway.usage();
+  return {
+    inFlight: gateway.inFlight,
+    held: usage.reduce((sum, { held }) => sum + held, 0),
+    sockets: process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length,
+  };
+}
+
+process.on("message", async ({ type }: { type?: string }) => {
+  if (type === "state") process.send!({ type, ...(await state()) });
 });
 
 const server = createServer(turnpike.toNodeHandler(gateway));

@@ -3,13 +3,14 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { cpus } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { Job, Loaded } from "./load.ts";
+import type { Job, Loaded } from "./load/job.ts";
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 
-/** The process under test has the first core for itself; load and upstream share the second. */
-const CORE = { tested: "0", rest: "1" };
+/** The process under test has the first core for itself; load and upstream share the second. `any`: wherever there is room. */
+const CORE = { tested: "0", rest: "1", any: undefined };
 const pinned = cpus().length >= 2 && spawnSync("taskset", ["-V"]).status === 0;
 
 export interface Probe {
@@ -25,6 +26,9 @@ export class Child {
   constructor(process: ChildProcess, port: number) {
     this.#process = process;
     this.port = port;
+  }
+  get pid(): number {
+    return this.#process.pid!;
   }
   probe(gc = false): Promise<Probe> {
     return this.ask<Probe>({ type: "probe", gc }, "probe");
@@ -93,7 +97,7 @@ interface StartOptions {
 
 function start(file: string, { core, args = [], nodeArgs = [], env, silent }: StartOptions): ChildProcess {
   const node = [process.execPath, "--import", here("probe.ts"), "--expose-gc", ...nodeArgs, file, ...args];
-  const [command, ...rest] = pinned ? ["taskset", "-c", CORE[core], ...node] : node;
+  const [command, ...rest] = pinned && CORE[core] ? ["taskset", "-c", CORE[core], ...node] : node;
   return spawn(command!, rest, {
     stdio: ["ignore", "ignore", silent ? "ignore" : "inherit", "ipc"],
     env: { ...process.env, NODE_OPTIONS: "", NODE_NO_WARNINGS: "1", ...env },
@@ -110,14 +114,33 @@ function keep(child: Child): Child {
   return child;
 }
 
+/** Somebody else's server, which does not tell when it listens. */
+async function answering(process: ChildProcess, port: number): Promise<Child | undefined> {
+  const child = keep(new Child(process, port));
+  for (let tries = 0; tries < 100 && process.exitCode === null; tries++) {
+    await sleep(100);
+    if (await fetch(`http://127.0.0.1:${port}/`).catch(() => undefined)) return child;
+  }
+  await child.stop();
+  return undefined;
+}
+
+type Core = StartOptions["core"];
 export const isPinned = pinned;
-export const startUpstream = () => ready(start(here("upstream.ts"), { core: "rest" }));
-export const startLoad = () => ready(start(here("load.ts"), { core: "rest" }));
+export const startUpstream = (core: Core = "rest") => ready(start(here("upstream.ts"), { core }));
+export const startLoad = (core: Core = "rest") => ready(start(here("load/main.ts"), { core }));
 export const startFloor = (upstream: string) => ready(start(here("floor.ts"), { core: "tested", args: [upstream] }));
 export const startGateway = (args: readonly string[], nodeArgs: readonly string[] = []) =>
   ready(start(here("gateway.ts"), { core: "tested", args, nodeArgs }));
-export const startMicro = (args: readonly string[], nodeArgs: readonly string[] = []) =>
-  keep(new Child(start(here("micro.ts"), { core: "tested", args, nodeArgs }), 0));
+export const startMicro = (args: readonly string[]) =>
+  keep(new Child(start(here("micro/main.ts"), { core: "tested", args }), 0));
+
+/** The published command, on whatever cores there are. @returns nothing when it does not start */
+export async function startCommand(dist: string, args: readonly string[]): Promise<Child | undefined> {
+  const port = await freePort();
+  const given = ["serve", "--port", `${port}`, ...args];
+  return answering(start(`${dist}/cli/main.js`, { core: "any", args: given, silent: true }), port);
+}
 
 /** Portkey's gateway, where `npm install @portkey-ai/gateway` was run in the folder of peers. */
 export async function startPortkey(peers: string): Promise<Child | undefined> {
@@ -130,18 +153,7 @@ export async function startPortkey(peers: string): Promise<Child | undefined> {
     args: ["--headless", `--port=${port}`],
     env: { TRUSTED_CUSTOM_HOSTS: "127.0.0.1,localhost", NODE_ENV: "production" },
   });
-  for (let tries = 0; tries < 100; tries++) {
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    if (
-      await fetch(`http://127.0.0.1:${port}/`).then(
-        () => true,
-        () => false,
-      )
-    )
-      return keep(new Child(child, port));
-  }
-  child.kill("SIGKILL");
-  return undefined;
+  return answering(child, port);
 }
 
 function freePort(): Promise<number> {
@@ -153,8 +165,11 @@ function freePort(): Promise<number> {
   });
 }
 
+export const loadOnce = (load: Child, job: Job) => load.ask<Loaded>(job, "done");
+
+/** @throws Error when anything was not answered with 200 */
 export async function runLoad(load: Child, job: Job): Promise<Loaded> {
-  const result = await load.ask<Loaded>(job, "done");
+  const result = await loadOnce(load, job);
   if (result.errors > 0)
     throw new Error(`${result.errors} of ${result.requests} requests failed: ${result.firstError}`);
   return result;

@@ -1,43 +1,35 @@
 /** Interleaved rounds: every variant once per round, the order rotated, CPU time read before and after. */
-import type { Loaded } from "./load.ts";
-import { type Child, type Probe, runLoad } from "./processes.ts";
+import { LONG, SHORT, type Way } from "./bodies.ts";
+import { type Child, runLoad } from "./processes.ts";
+import type { Scenario } from "./scenarios.ts";
 import { type Spread, spread } from "./statistics.ts";
-import type { Variant, Way } from "./variants.ts";
+import type { Variant } from "./variants.ts";
 
-export interface Scenario {
-  name: string;
-  way: Way;
-  bytes: number;
-  connections: number;
-  requests: number;
-  /** Requests to each variant before anything is counted. */
-  warmup: number;
-  /** What one request is divided into: chunks of a stream. */
-  units: number;
+/** One variant in one round. */
+export interface Sample {
+  /** CPU µs of the process under test, per request. */
+  cpuUs: number;
+  /** The same per chunk of a stream, without what a request costs by itself. */
+  chunkUs?: number;
+  requestsPerSecond: number;
+  /** Part of the time in which the process under test was busy: when it is low, the load was the bottleneck. */
+  busy: number;
+  /** ms */
+  p50: number;
+  p95: number;
+  p99: number;
+  rssMB: number;
 }
 
+/** A variant's samples, one per round. */
 export interface Measured {
   variant: string;
-  /** CPU µs of the process under test, per request or per chunk. */
-  cpuUs: Spread;
-  /** Against the floor of the same round. */
-  ratio: Spread;
-  requestsPerSecond: Spread;
-  p50: Spread;
-  p95: Spread;
-  p99: Spread;
-  rssMB: number;
+  samples: Sample[];
 }
 
 export interface Running {
   variant: Variant;
   child: Child;
-}
-
-interface Sample {
-  cpuUs: number;
-  loaded: Loaded;
-  rss: number;
 }
 
 export async function rounds(
@@ -46,46 +38,64 @@ export async function rounds(
   load: Child,
   count: number,
 ): Promise<Measured[]> {
-  const running: Running[] = [];
-  for (const each of all) {
+  const samples = new Map<Running, Sample[]>(all.map((each) => [each, []]));
+  /** A peer that cannot do it must not end the run; ourselves we do not forgive. */
+  async function attempt(each: Running, run: () => Promise<unknown>): Promise<void> {
     try {
-      await once(scenario, each, load, scenario.warmup);
-      running.push(each);
+      await run();
     } catch (error) {
-      // A peer that cannot do it must not end the run; ourselves we do not forgive.
       if (!each.variant.peer) throw error;
       console.log(`${each.variant.name} is left out of ${scenario.name}: ${(error as Error).message.split("\n")[0]}`);
+      samples.delete(each);
     }
   }
-  const samples = new Map<Running, Sample[]>(running.map((each) => [each, []]));
+  const { way, requests, ms } = scenario.warmup;
+  for (const each of all) await attempt(each, () => once({ ...scenario, requests, ms }, way, each, load));
   for (let round = 0; round < count; round++) {
+    const running = [...samples.keys()];
     for (let i = 0; i < running.length; i++) {
       const each = running[(i + round) % running.length]!;
-      samples.get(each)!.push(await once(scenario, each, load, scenario.requests));
+      await attempt(each, async () => samples.get(each)!.push(await sample(scenario, each, load)));
     }
   }
-  const floors = samples.get(running.find(({ variant }) => variant.name === "floor") ?? running[0]!)!;
-  return running.map((each) => {
-    const own = samples.get(each)!;
-    const of = (value: (sample: Sample) => number) => spread(own.map(value));
-    return {
-      variant: each.variant.name,
-      cpuUs: of((sample) => sample.cpuUs / scenario.units),
-      ratio: spread(own.map((sample, round) => sample.cpuUs / floors[round]!.cpuUs)),
-      requestsPerSecond: of(({ loaded }) => (1_000 * loaded.requests) / loaded.elapsedMs),
-      p50: of(({ loaded }) => loaded.p50),
-      p95: of(({ loaded }) => loaded.p95),
-      p99: of(({ loaded }) => loaded.p99),
-      rssMB: own.at(-1)!.rss / 1e6,
-    };
-  });
+  return [...samples].map(([{ variant }, samples]) => ({ variant: variant.name, samples }));
 }
 
-async function once(scenario: Scenario, { variant, child }: Running, load: Child, requests: number): Promise<Sample> {
-  const { way, bytes, connections } = scenario;
-  const job = { type: "run" as const, port: child.port, connections, requests, ...variant.job(way, bytes) };
-  const before: Probe = await child.probe();
-  const loaded = await runLoad(load, job);
-  const after = await child.probe();
-  return { cpuUs: (after.cpuUs - before.cpuUs) / requests, loaded, rss: after.rss };
+async function sample(scenario: Scenario, each: Running, load: Child): Promise<Sample> {
+  const whole = await once(scenario, scenario.way, each, load);
+  if (!scenario.shorter) return whole;
+  const short = await once(scenario, scenario.shorter, each, load);
+  return { ...whole, chunkUs: (whole.cpuUs - short.cpuUs) / (LONG - SHORT) };
 }
+
+async function once(scenario: Scenario, way: Way, { variant, child }: Running, load: Child): Promise<Sample> {
+  const { bytes, connections, requests, ms } = scenario;
+  const before = await child.probe();
+  const loaded = await runLoad(load, {
+    type: "loop",
+    port: child.port,
+    ...{ connections, requests, ms },
+    ...variant.job(way, bytes),
+  });
+  const after = await child.probe();
+  const cpuUs = after.cpuUs - before.cpuUs;
+  const { elapsedMs, p50, p95, p99 } = loaded;
+  return {
+    cpuUs: cpuUs / loaded.requests,
+    requestsPerSecond: (1_000 * loaded.requests) / elapsedMs,
+    busy: cpuUs / 1_000 / elapsedMs,
+    ...{ p50, p95, p99 },
+    rssMB: after.rss / 1e6,
+  };
+}
+
+export type Pick = (sample: Sample) => number;
+
+export const figures = ({ samples }: Measured, pick: Pick): Spread => spread(samples.map(pick));
+
+/** Each sample against the other variant's of the same round. */
+export const ratios = ({ samples }: Measured, to: Measured, pick: Pick): Spread =>
+  spread(samples.map((sample, round) => pick(sample) / pick(to.samples[round]!)));
+
+export const differences = ({ samples }: Measured, to: Measured, pick: Pick): Spread =>
+  spread(samples.map((sample, round) => pick(sample) - pick(to.samples[round]!)));

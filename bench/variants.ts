@@ -1,10 +1,8 @@
 /** Who is measured, and what each is asked. */
-import { KEY, request, type Wire } from "./bodies.ts";
+import { KEY, request, type Way, type Wire } from "./bodies.ts";
 import type { Mode, Stack } from "./gateway.ts";
-import type { Job } from "./load.ts";
+import type { Job } from "./load/job.ts";
 import { type Child, startFloor, startGateway, startPortkey } from "./processes.ts";
-
-export type Way = "json" | "burst" | "paced" | "slow";
 
 export interface Variant {
   readonly name: string;
@@ -15,8 +13,8 @@ export interface Variant {
   start(): Promise<Child | undefined>;
 }
 
-const PATH: Record<Wire, string> = { chat: "/v1/chat/completions", anthropic: "/v1/messages" };
-const HEADERS: Record<Wire, Record<string, string>> = {
+export const PATH: Record<Wire, string> = { chat: "/v1/chat/completions", anthropic: "/v1/messages" };
+export const HEADERS: Record<Wire, Record<string, string>> = {
   chat: { "content-type": "application/json", authorization: `Bearer ${KEY}`, "user-agent": "OpenAI/JS 7.57.0" },
   anthropic: {
     "content-type": "application/json",

@@ -1,6 +1,6 @@
 /** A fixed rate held for a while, whether or not the gateway keeps up. */
 import { BYTES } from "./bodies.ts";
-import { type Child, loadOnce } from "./processes.ts";
+import { type Child, loadOnce, runLoad } from "./processes.ts";
 import { short } from "./statistics.ts";
 import type { Variant } from "./variants.ts";
 
@@ -25,7 +25,7 @@ export interface Held {
 export async function hold(variant: Variant, load: Child, perSecond: number, ms: number): Promise<Held> {
   const child = (await variant.start())!;
   const ask = { port: child.port, connections: 128, ...variant.job("json", BYTES["1k"]) };
-  await loadOnce(load, { type: "loop", requests: 4 * perSecond, ms: 8_000, ...ask });
+  await runLoad(load, { type: "loop", requests: 4 * perSecond, ms: 8_000, ...ask });
   const before = await child.probe();
   const { requests, errors, firstError, elapsedMs, p50, p99, max } = await loadOnce(load, {
     type: "rate",

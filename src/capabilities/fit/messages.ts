@@ -65,10 +65,8 @@ function withoutLastThinking(content: Part[], state: FitState): Part[] {
 function fitPart(part: Part, state: FitState): Part | undefined {
   const { capabilities, changes, dialect } = state;
   switch (part.type) {
-    case "tool-result": {
-      const content = mapped(part.content as Part[], (inner) => fitPart(inner, state)) as ToolResultPart["content"];
-      return content === part.content ? part : { ...part, content };
-    }
+    case "tool-result":
+      return fitResult(part, state);
     case "image":
       if (isForeignFile(part.source, state)) return omit("image", "the file is in another provider's store", state);
       return capabilities.images === false ? omit("image", "model has no vision", state) : part;
@@ -105,6 +103,11 @@ function fitPart(part: Part, state: FitState): Part | undefined {
     default:
       return part;
   }
+}
+
+function fitResult(result: ToolResultPart, state: FitState): ToolResultPart {
+  const content = mapped(result.content as Part[], (part) => fitPart(part, state)) as ToolResultPart["content"];
+  return content === result.content ? result : { ...result, content };
 }
 
 function isForeignFile(source: { kind: string; dialect?: string }, { dialect, capabilities }: FitState): boolean {

@@ -56,10 +56,11 @@ export function encodeResponse({ choices, usage, serviceTier }: ChatResponse, co
   const blocks: JsonObject[] = [];
   let refused = "";
   let called = false;
-  for (const [i, part] of withoutTail(content).entries()) {
+  let index = 0;
+  for (const part of withoutTail(content)) {
     if (part.type === "refusal") refused += part.text;
     else if (part.type === "tool-call") called = true;
-    const block = encodeBlock(part, i, context);
+    const block = encodeBlock(part, index++, context);
     if (block) blocks.push(block);
   }
   const { stop_reason, stop_sequence, stop_details } = encodeStop({ reason, stopSequence, called, refused });

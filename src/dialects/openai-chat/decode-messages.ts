@@ -25,9 +25,9 @@ export function decodeMessages(value: unknown): { system: TextPart[]; messages: 
   const system: TextPart[] = [];
   const messages: Message[] = [];
   let results: Part[] | undefined;
-  for (const [i, item] of items.entries()) {
+  for (let i = 0; i < items.length; i++) {
     const path = `messages.${i}`;
-    const message = object(item, path);
+    const message = object(items[i], path);
     const role = knownRole(message.role, `${path}.role`);
     if (role === "tool") {
       if (!results) {

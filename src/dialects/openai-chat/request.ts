@@ -42,22 +42,22 @@ const whole = integer(Number.MIN_SAFE_INTEGER);
 const knownEffort = oneOf<"none" | Effort>(["none", ...EFFORTS]);
 
 /** Fields that are the same on both sides but for their name. */
-const FIELDS: readonly [wire: string, name: keyof ChatRequest, read: Check<unknown>][] = [
-  ["temperature", "temperature", number],
-  ["top_p", "topP", number],
-  ["top_k", "topK", integer(-1)],
-  ["presence_penalty", "presencePenalty", number],
-  ["frequency_penalty", "frequencyPenalty", number],
-  ["logit_bias", "logitBias", object],
-  ["n", "n", integer(1, 128)],
-  ["logprobs", "logprobs", flag],
-  ["top_logprobs", "topLogprobs", notNegative],
-  ["service_tier", "serviceTier", text],
-  ["metadata", "metadata", object],
+const FIELDS: readonly { wire: string; name: keyof ChatRequest; check: Check<unknown> }[] = [
+  { wire: "temperature", name: "temperature", check: number },
+  { wire: "top_p", name: "topP", check: number },
+  { wire: "top_k", name: "topK", check: integer(-1) },
+  { wire: "presence_penalty", name: "presencePenalty", check: number },
+  { wire: "frequency_penalty", name: "frequencyPenalty", check: number },
+  { wire: "logit_bias", name: "logitBias", check: object },
+  { wire: "n", name: "n", check: integer(1, 128) },
+  { wire: "logprobs", name: "logprobs", check: flag },
+  { wire: "top_logprobs", name: "topLogprobs", check: notNegative },
+  { wire: "service_tier", name: "serviceTier", check: text },
+  { wire: "metadata", name: "metadata", check: object },
 ];
 
 const KNOWN = new Set([
-  ...FIELDS.map(([wire]) => wire),
+  ...FIELDS.map(({ wire }) => wire),
   ...[
     "model",
     "messages",
@@ -106,7 +106,7 @@ export function decodeRequest(value: unknown): ChatRequest {
     userId: read("safety_identifier", text) ?? read("user", text),
     sessionId: read("prompt_cache_key", text),
   });
-  for (const [wire, name, check] of FIELDS) {
+  for (const { wire, name, check } of FIELDS) {
     const member = read(wire, check);
     if (member !== undefined) (request as object as JsonObject)[name] = member;
   }
@@ -134,7 +134,7 @@ export function encodeRequest(request: ChatRequest, model: string, style: Resolv
   const body: JsonObject = { ...unknown, model, messages: encodeMessages(request, model, style) };
   addTools(body, request, style);
   if (request.maxTokens !== undefined) body[style.maxTokens] = request.maxTokens;
-  for (const [wire, name] of FIELDS) if (request[name] !== undefined) body[wire] = request[name];
+  for (const { wire, name } of FIELDS) if (request[name] !== undefined) body[wire] = request[name];
   if (request.seed !== undefined) body[style.seedField] = request.seed;
   if (request.stop && request.stop.length > 0) body.stop = request.stop;
   if (request.outputFormat) body.response_format = encodeFormat(request.outputFormat, style);

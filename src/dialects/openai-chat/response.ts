@@ -27,11 +27,11 @@ export function decodeResponse(body: unknown, { originType }: Pick<ResolvedStyle
   const whole = collector();
   whole.add({ type: "start", id, model, created });
   if (choices.length > 1) choices.sort((a, b) => indexOf(a) - indexOf(b));
-  for (const [index, choice] of choices.entries()) {
+  choices.forEach((choice, index) => {
     const reader = new ChoiceReader(index, true, answer, whole.add);
     reader.read(choice, pages);
     reader.finish();
-  }
+  });
   const usage = decodeUsage(body);
   if (usage) whole.add({ type: "usage", usage });
   const response = whole.response();

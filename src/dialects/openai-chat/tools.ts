@@ -140,7 +140,7 @@ function encodeFunction(tool: FunctionTool, style: ResolvedStyle): JsonObject {
   const definition: JsonObject = { name };
   if (description !== undefined) definition.description = description;
   if (style.parametersRequired || !isEmptySchema(parameters))
-    definition.parameters = Object.keys(parameters).length === 0 ? emptyParameters() : parameters;
+    definition.parameters = isEmpty(parameters) ? emptyParameters() : parameters;
   if (writesStrict(strict, style)) definition.strict = strict;
   const own = style.restoreExtensions && extensions?.dialect === ID;
   return own
@@ -153,10 +153,12 @@ export function writesStrict(strict: boolean | undefined, style: ResolvedStyle):
 }
 
 function isEmptySchema(schema: JsonObject): boolean {
-  for (const key in schema) {
-    const says = key === "properties" ? Object.keys(schema.properties ?? {}).length > 0 : key !== "type";
-    if (says) return false;
-  }
+  for (const key in schema) if (key !== "type" && (key !== "properties" || !isEmpty(schema.properties))) return false;
+  return true;
+}
+
+function isEmpty(members: unknown): boolean {
+  for (const _ in members as object) return false;
   return true;
 }
 

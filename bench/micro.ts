@@ -163,13 +163,6 @@ for (const wire of ["chat", "anthropic"] as Wire[]) {
     per,
   );
   await bench(
-    `skipLength ${wire}, per event`,
-    () => {
-      for (const frame of frames) dialect.skipLength?.(frame);
-    },
-    per,
-  );
-  await bench(
     `stream decode ${wire}, per event`,
     () => {
       const each = dialect.streamDecoder();

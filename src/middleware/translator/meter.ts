@@ -19,10 +19,11 @@ export class Meter {
     this.#status = status;
   }
 
-  event(event: StreamEvent): void {
+  /** @param counted whether its text counts */
+  event(event: StreamEvent, counted: boolean): void {
     if (event.type === "usage") this.#usage = event.usage;
     else if (event.type === "start") this.#model = event.model;
-    else this.#characters += textLength(event);
+    else if (counted) this.#characters += textLength(event);
   }
 
   /** Text that passed without being decoded. */

@@ -1,6 +1,11 @@
 import { GatewayError } from "./errors.ts";
 import type { ByteSource } from "./provider.ts";
 
+/** The same bytes, not copied. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
 /** Reads a body whole. @throws GatewayError `upstream_invalid` above the limit */
 export function readAll(source: ByteSource, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
@@ -16,12 +21,7 @@ export function readAll(source: ByteSource, limit: number): Promise<Buffer> {
         }
         chunks.push(chunk);
       },
-      end: () =>
-        resolve(
-          chunks.length === 1
-            ? Buffer.from(chunks[0]!.buffer, chunks[0]!.byteOffset, chunks[0]!.length)
-            : Buffer.concat(chunks),
-        ),
+      end: () => resolve(chunks.length === 1 ? asBuffer(chunks[0]!) : Buffer.concat(chunks)),
       error: reject,
     });
   });

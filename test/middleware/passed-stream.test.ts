@@ -133,9 +133,9 @@ interface Given {
 }
 
 /** What a caller of the same dialect gets, and the log, where the upstream sends the chunks that are passed. */
-function house(wire: Wire, given: Given = {}): (chunks: readonly Buffer[]) => Promise<Seen> {
+function house(wire: Wire, given: Given = {}): (chunks: readonly Uint8Array[]) => Promise<Seen> {
   let decoded = 0;
-  let chunks: readonly Buffer[] = [];
+  let chunks: readonly Uint8Array[] = [];
   const dialect: Dialect = {
     ...wire.dialect,
     streamDecoder() {
@@ -227,7 +227,8 @@ describe.each(WIRES)("a stream of $name that passes through", (wire) => {
     const pass = house(wire);
     for (const style of [STYLES["as JSON.stringify writes"]!, STYLES["with CRLF"]!]) {
       const stream = streamOf(wire, texts, style);
-      for (const chunks of [[Buffer.from(stream)], oneByOne(stream)]) {
+      const bytes = Buffer.from(stream);
+      for (const chunks of [[bytes], [new Uint8Array(bytes)], oneByOne(stream)]) {
         const { body, decoded } = await pass(chunks);
         expect(body).toBe(stream);
         expect(decoded).toBeLessThan(wire.head.length + wire.tail.length + 4);

@@ -4,6 +4,7 @@ import type { GatewayError } from "../../core/errors.ts";
 import type { StreamEvent } from "../../core/events.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { UpstreamResponse } from "../../core/provider.ts";
+import { asBuffer } from "../../core/read-all.ts";
 import { type SseReader, sseReader } from "../../dialects/sse.ts";
 import { DeltaPattern, textIn } from "./delta-pattern.ts";
 import { type Decision, encoderOf, Pump } from "./pump.ts";
@@ -42,7 +43,7 @@ export class PassedStream extends Pump {
   }
 
   protected read(chunk: Uint8Array): void {
-    if (this.#members) this.#watch(chunk as Buffer, this.#members);
+    if (this.#members) this.#watch(asBuffer(chunk), this.#members);
     else this.#reader.feed(chunk);
   }
 

@@ -190,13 +190,6 @@ export interface Dialect {
   };
 }
 
-/**
- * Finds members of a frame by their names. `text`: strings of the answer; `other`: strings and whole numbers that mean
- * nothing to it, such as counters and padding. Groups: the name of a text, and how the value begins.
- */
-export function deltaMembers({ text, other }: { text: readonly string[]; other: readonly string[] }): RegExp {
-  return new RegExp(`"(?:(${text.join("|")})|${other.join("|")})": ?("|\\d+)`, "g");
-}
 const MAX_TOKENS = Number.MAX_SAFE_INTEGER;
 
 /** Bounds of dialects that keep them in top-level members. `fields`: the first is written where none is present. */
@@ -225,4 +218,12 @@ export function wholeNumber(value: unknown, field: string, min: number, max: num
   if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return value as number;
   const range = max === MAX_TOKENS ? "" : ` from ${min} to ${max}`;
   throw new GatewayError("invalid_request", `\`${field}\` must be a whole number${range}`, { param: field });
+}
+
+/**
+ * Finds members of a frame by their names. `text`: strings of the answer; `other`: strings and whole numbers that mean
+ * nothing to it, such as counters and padding. Groups: the name of a text, and how the value begins.
+ */
+export function deltaMembers({ text, other }: { text: readonly string[]; other: readonly string[] }): RegExp {
+  return new RegExp(`"(?:(${text.join("|")})|${other.join("|")})": ?("|\\d+)`, "g");
 }

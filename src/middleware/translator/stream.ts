@@ -1,9 +1,8 @@
 import type { Exchange } from "../../core/exchange.ts";
 import type { UpstreamResponse } from "../../core/provider.ts";
-import { readAll } from "../../core/read-all.ts";
 import type { Reply, StreamSource } from "../../core/reply.ts";
 import type { Prepared } from "./index.ts";
-import { declined, decode, parse } from "./json.ts";
+import { declined, decode, parse, readAnswer } from "./json.ts";
 import { written } from "./local.ts";
 import { Meter } from "./meter.ts";
 import { PassedStream } from "./passed-stream.ts";
@@ -35,10 +34,8 @@ const reply = (source: StreamSource): Reply => ({ status: 200, headers: {}, body
 /** Some servers answer JSON whatever they are asked. */
 async function streamOfJson(exchange: Exchange, prepared: Prepared, response: UpstreamResponse): Promise<Reply> {
   const meter = new Meter(exchange, response.status);
-  const bytes = await readAll(response.body, 64 * 1024 * 1024).catch((error) => {
-    throw meter.broken(error);
-  });
-  const answer = decode(exchange, parse(bytes, meter), meter);
+  const bytes = await readAnswer(response, meter);
+  const answer = decode(exchange, parse(bytes.toString(), meter), meter);
   restoreAnswer(answer, prepared.tools);
   meter.response(answer);
   if (exchange.refusalFails && declined(answer)) throw meter.refused();

@@ -81,8 +81,6 @@ async function streams(smoke: boolean): Promise<MicroResult[]> {
       },
       perFrame,
     );
-    if (dialect.skipLength)
-      await bench.add(name("skip"), () => frames.map((frame) => dialect.skipLength!(frame)), perFrame);
     await bench.add(
       name("decode"),
       () => {

@@ -128,8 +128,8 @@ export interface Dialect {
   readonly streamUsage?: {
     readonly member: string;
     ask(current: unknown): string | undefined;
-    /** Takes out of a frame's text what only who asked is shown. */
-    hide(data: string): string;
+    /** What then stands in every frame, and only who asked is shown. */
+    readonly hidden: string;
   };
 
   /** What only our own answers hold, and only we can read back: a request with one of them is rewritten, not passed on. */
@@ -154,10 +154,10 @@ export interface Dialect {
   /** Sent in silent gaps so that nobody on the way gives up. */
   readonly ping: string;
   /**
-   * For pass-through: tells from a frame's raw text that it is a plain text delta, and how many characters of text it
-   * carries; `undefined` means that the decoder must read it.
+   * For pass-through: finds the members in which the deltas of a stream differ ({@link deltaMembers}). What is like a
+   * decoded delta in all else need not be decoded. Absent: every frame is.
    */
-  skipLength?(frame: RawFrame): number | undefined;
+  readonly deltaMembers?: RegExp;
   /** The frame after which nothing follows, though the upstream may be slow to close (`[DONE]`, `message_stop`). */
   isLast?(frame: RawFrame): boolean;
 
@@ -218,4 +218,12 @@ export function wholeNumber(value: unknown, field: string, min: number, max: num
   if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return value as number;
   const range = max === MAX_TOKENS ? "" : ` from ${min} to ${max}`;
   throw new GatewayError("invalid_request", `\`${field}\` must be a whole number${range}`, { param: field });
+}
+
+/**
+ * Finds members of a frame by their names. `text`: strings of the answer; `other`: strings and whole numbers that mean
+ * nothing to it, such as counters and padding. Groups: the name of a text, and how the value begins.
+ */
+export function deltaMembers({ text, other }: { text: readonly string[]; other: readonly string[] }): RegExp {
+  return new RegExp(`"(?:(${text.join("|")})|${other.join("|")})": ?("|\\d+)`, "g");
 }

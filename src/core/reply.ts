@@ -1,5 +1,6 @@
 import type { Frame } from "./dialect.ts";
 import type { GatewayError } from "./errors.ts";
+import { asBuffer } from "./read-all.ts";
 
 /** Where a stream goes: a socket, a web stream, an in-process iterator. */
 export interface StreamSink {
@@ -26,21 +27,34 @@ export interface StreamSource {
 export class JsonBody {
   readonly type = "json";
   #bytes: Uint8Array | undefined;
+  #text: string | undefined;
   #value: unknown;
   #parsed: boolean;
 
-  constructor(content: { bytes: Uint8Array; value?: unknown } | { bytes?: undefined; value: unknown }) {
-    this.#bytes = content.bytes;
+  /** @param content `text`: the bytes, where each of them is a character */
+  constructor(content: { bytes: Uint8Array; text?: string | undefined; value?: unknown } | { value: unknown }) {
+    if ("bytes" in content) {
+      this.#bytes = content.bytes;
+      this.#text = content.text;
+    }
     this.#value = content.value;
     this.#parsed = content.value !== undefined;
   }
   get bytes(): Uint8Array {
-    this.#bytes ??= Buffer.from(JSON.stringify(this.#value));
+    this.#bytes ??= Buffer.from(this.#text ?? JSON.stringify(this.#value));
     return this.#bytes;
+  }
+  /** The bytes as a string, where it is at hand and each of them is a character. */
+  get text(): string | undefined {
+    if (this.#bytes || this.#text !== undefined) return this.#text;
+    const text = JSON.stringify(this.#value);
+    if (Buffer.byteLength(text) === text.length) this.#text = text;
+    else this.#bytes = Buffer.from(text);
+    return this.#text;
   }
   get value(): unknown {
     if (!this.#parsed) {
-      this.#value = JSON.parse(Buffer.from(this.#bytes!).toString("utf8"));
+      this.#value = JSON.parse(this.#text ?? asBuffer(this.#bytes!).toString());
       this.#parsed = true;
     }
     return this.#value;

@@ -453,33 +453,6 @@ describe("writing a stream", () => {
   });
 });
 
-describe("skipping over text", () => {
-  const length = (value: JsonObject | string, event?: string) =>
-    anthropicMessages.skipLength!({ event, data: typeof value === "string" ? value : JSON.stringify(value) });
-
-  it("tells how much text a plain delta carries", () => {
-    expect(length(add(0, { type: "text_delta", text: "hello" }), "content_block_delta")).toBe(5);
-    expect(length(add(0, { type: "thinking_delta", thinking: "hm", estimated_tokens: 3 }))).toBe(2);
-    expect(length(add(0, { type: "input_json_delta", partial_json: "" }))).toBe(0);
-    expect(length('{"type":"content_block_delta","index":0,"delta":{"text":"p","type":"text_delta"}}')).toBe(1);
-    expect(length(add(0, { type: "text_delta", text: 'a"b\\' }))).toBe(6);
-  });
-
-  it("leaves everything else to the decoder", () => {
-    for (const frame of [start, open(0, { type: "text", text: "" }), close(0), ...end("end_turn"), { type: "ping" }]) {
-      expect(length(frame as JsonObject)).toBeUndefined();
-    }
-    expect(length(add(0, { type: "signature_delta", signature: "x" }))).toBeUndefined();
-    expect(length(add(0, { type: "citations_delta", citation: {} }))).toBeUndefined();
-    expect(length('{"type":"content_block_delta","delta":{"type":"text_delta","text":"a')).toBeUndefined();
-  });
-
-  it("is not deceived by text that looks like a frame", () => {
-    const text = JSON.stringify(add(0, { type: "text_delta", text: "inner" }));
-    expect(length(add(0, { type: "signature_delta", signature: text }))).toBeUndefined();
-  });
-});
-
 describe("a foreign signature without thinking", () => {
   const signature = { origin: "elsewhere", kind: "answer", data: "c2ln" };
   const empty: StreamEvent[] = [{ type: "thinking-start" }, { type: "thinking-end", signature }];

@@ -1,8 +1,7 @@
 import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
-import type { CallerContext, RawFrame } from "../../src/core/dialect.ts";
+import type { CallerContext } from "../../src/core/dialect.ts";
 import { GatewayError } from "../../src/core/errors.ts";
-import { textLength } from "../../src/core/events.ts";
 import type { ChatResponse, Choice, Part } from "../../src/core/request.ts";
 import type { JsonObject } from "../../src/core/util.ts";
 import { openaiResponses } from "../../src/dialects/openai-responses/index.ts";
@@ -382,48 +381,17 @@ describe("an error", () => {
   });
 });
 
-describe("a frame that passes through", () => {
-  const frame = (data: JsonObject, named = true): RawFrame => ({
-    ...(named && { event: String(data.type) }),
-    data: JSON.stringify(data),
-  });
-  const deltas = [
-    ["output_text", 'a "quoted" \\ text'],
-    ["refusal", "no"],
-    ["reasoning_summary_text", "hm"],
-    ["reasoning_text", "hm"],
-    ["function_call_arguments", '{"a":"response.completed"}'],
-    ["custom_tool_call_input", "ls"],
-  ] as const;
-
-  it.each(deltas)("is skipped when it is a delta of %s, with about its length", (kind, delta) => {
-    const data = { type: `response.${kind}.delta`, sequence_number: 1, item_id: "i", output_index: 0, delta };
-    const raw = JSON.stringify(delta).length - 2;
-    expect(openaiResponses.skipLength!(frame(data))).toBe(raw);
-    expect(openaiResponses.skipLength!(frame(data, false))).toBe(raw);
-    expect(openaiResponses.isLast!(frame(data, false))).toBe(false);
-    const decoder = openaiResponses.streamDecoder();
-    const counted = decoder.feed(frame(data)).reduce((sum, event) => sum + textLength(event), 0);
-    // A call without a name is held back, and so is its text.
-    if (!kind.startsWith("function") && !kind.startsWith("custom")) expect(counted).toBe(delta.length);
-  });
-
-  it("is skipped when it repeats or frames what deltas tell", () => {
-    const done = { type: "response.output_text.done", text: "long text", output_index: 0 };
-    expect(openaiResponses.skipLength!(frame(done))).toBe(0);
-    expect(openaiResponses.skipLength!(frame({ type: "response.output_item.added", item: {} }, false))).toBe(0);
-  });
-
+describe("the last frame", () => {
   it.each([
     ["response.completed", true],
     ["response.incomplete", true],
     ["response.failed", false],
+    ["response.output_text.delta", false],
     ["error", false],
-  ])("is read when it is %s", (type, last) => {
-    for (const named of [true, false]) {
-      const data = { sequence_number: 9, response: { output: [{ type: "message" }] }, type };
-      expect(openaiResponses.skipLength!(frame(data, named))).toBeUndefined();
-      expect(openaiResponses.isLast!(frame(data, named))).toBe(last);
+  ])("of the type %s: %s", (type, last) => {
+    for (const event of [type, undefined]) {
+      const data = JSON.stringify({ delta: '"type":"response.completed"', response: { output: [] }, type });
+      expect(openaiResponses.isLast!({ event, data })).toBe(last);
     }
   });
 });

@@ -1,4 +1,4 @@
-import { type Dialect, type ModelInfo, type RawFrame, topLevelBounds } from "../../core/dialect.ts";
+import { type Dialect, deltaMembers, type ModelInfo, topLevelBounds } from "../../core/dialect.ts";
 import { GatewayError } from "../../core/errors.ts";
 import { tokenCount } from "../../core/usage.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
@@ -54,7 +54,7 @@ export const anthropicMessages: Dialect = {
   clientModels: ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"],
   ownMarks: ["tp1."],
   ping: 'event: ping\ndata: {"type": "ping"}\n\n',
-  skipLength,
+  deltaMembers: deltaMembers({ text: ["text", "thinking", "partial_json"], other: ["estimated_tokens"] }),
   isLast: ({ event }) => event === "message_stop",
   decodeError,
   encodeError,
@@ -80,32 +80,4 @@ export const anthropicMessages: Dialect = {
 function encodeModel({ id, displayName }: ModelInfo): JsonObject {
   // The API's own way of saying that the date is not known.
   return { type: "model", id, display_name: displayName ?? id, created_at: "1970-01-01T00:00:00Z" };
-}
-
-/** A delta's type and the field of its text. Neither can stand inside a JSON string, where quotes are escaped. */
-const TEXT_DELTAS = [
-  ['"type":"text_delta"', '"text":"'],
-  ['"type":"input_json_delta"', '"partial_json":"'],
-  ['"type":"thinking_delta"', '"thinking":"'],
-] as const;
-
-function skipLength({ event, data }: RawFrame): number | undefined {
-  if (event !== undefined && event !== "content_block_delta") return undefined;
-  if (!data.includes('"type":"content_block_delta"')) return undefined;
-  for (const [type, field] of TEXT_DELTAS) {
-    if (!data.includes(type)) continue;
-    const at = data.indexOf(field);
-    if (at === -1) return undefined;
-    const start = at + field.length;
-    let end = data.indexOf('"', start);
-    while (end !== -1 && isEscaped(data, end)) end = data.indexOf('"', end + 1);
-    return end === -1 ? undefined : end - start;
-  }
-  return undefined;
-}
-
-function isEscaped(data: string, quote: number): boolean {
-  let back = quote - 1;
-  while (data[back] === "\\") back--;
-  return (quote - back) % 2 === 0;
 }

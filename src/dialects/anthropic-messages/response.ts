@@ -5,7 +5,6 @@ import { encodeSignature, readThinking } from "../../core/thinking-envelope.ts";
 import { tokenCount, type Usage } from "../../core/usage.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { toolId, toolInput } from "./blocks.ts";
-import { present } from "./check.ts";
 import { citationsOf, encodeCitations } from "./citations.ts";
 import { decodeError } from "./errors.ts";
 import { ID } from "./id.ts";
@@ -196,29 +195,34 @@ export interface Counters {
 /** Adds what `usage` tells: later values win, nulls say nothing. */
 export function readUsage(counters: Counters, usage: unknown): Counters {
   if (!isObject(usage)) return counters;
-  const details = isObject(usage.output_tokens_details) ? usage.output_tokens_details : {};
-  const told: Counters = {
-    input: tokenCount(usage.input_tokens),
-    cacheRead: tokenCount(usage.cache_read_input_tokens),
-    cacheWrite: tokenCount(usage.cache_creation_input_tokens),
-    output: tokenCount(usage.output_tokens),
-    reasoning: tokenCount(details.thinking_tokens),
-  };
-  return { ...counters, ...present(told) };
+  const details = isObject(usage.output_tokens_details) ? usage.output_tokens_details : undefined;
+  const input = tokenCount(usage.input_tokens);
+  const cacheRead = tokenCount(usage.cache_read_input_tokens);
+  const cacheWrite = tokenCount(usage.cache_creation_input_tokens);
+  const output = tokenCount(usage.output_tokens);
+  const reasoning = tokenCount(details?.thinking_tokens);
+  const told = { ...counters };
+  if (input !== undefined) told.input = input;
+  if (cacheRead !== undefined) told.cacheRead = cacheRead;
+  if (cacheWrite !== undefined) told.cacheWrite = cacheWrite;
+  if (output !== undefined) told.output = output;
+  if (reasoning !== undefined) told.reasoning = reasoning;
+  return told;
 }
 
 /** Anthropic counts input three times apart; the canonical input is all of it. */
 export function toUsage({ input, cacheRead = 0, cacheWrite = 0, output, reasoning }: Counters): Usage | undefined {
   if (input === undefined && output === undefined) return undefined;
-  return present({
+  const usage: Usage = {
     inputTokens: (input ?? 0) + cacheRead + cacheWrite,
     cacheReadTokens: cacheRead,
     cacheWriteTokens: cacheWrite,
     outputTokens: output ?? 0,
-    reasoningTokens: reasoning,
-    // Not told (yet).
-    estimated: output === undefined ? true : undefined,
-  });
+  };
+  if (reasoning !== undefined) usage.reasoningTokens = reasoning;
+  // Not told (yet).
+  if (output === undefined) usage.estimated = true;
+  return usage;
 }
 
 export function encodeUsage(usage: Usage | undefined, context: CallerContext): JsonObject {

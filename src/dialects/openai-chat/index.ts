@@ -1,11 +1,11 @@
-import { type Dialect, type ModelInfo, topLevelBounds } from "../../core/dialect.ts";
+import { type Dialect, deltaMembers, type ModelInfo, topLevelBounds } from "../../core/dialect.ts";
 import { isObject, type JsonObject } from "../../core/util.ts";
 import { embeddingsWith } from "./embeddings.ts";
 import { decodeError, encodeError } from "./errors.ts";
 import { ID } from "./id.ts";
 import { decodeRequest, encodeRequest } from "./request.ts";
 import { decodeResponse, encodeResponse } from "./response.ts";
-import { skipLength, streamDecoder } from "./stream.ts";
+import { streamDecoder } from "./stream.ts";
 import { streamEncoder } from "./stream-encoder.ts";
 import { type ChatStyle, resolveStyle } from "./style.ts";
 import { decodeUsage } from "./usage.ts";
@@ -47,7 +47,10 @@ export function openaiChatWith(style: ChatStyle): Dialect {
     streamDecoder: () => streamDecoder(resolved),
     streamEncoder,
     ping: ": keep-alive\n\n",
-    skipLength,
+    deltaMembers: deltaMembers({
+      text: ["content", "reasoning_content", "reasoning", "refusal", "arguments", "input", "text"],
+      other: ["obfuscation", "p"],
+    }),
     ownMarks: ['"reasoning_content"', '"thinking_blocks"'],
     streamUsage: {
       member: "stream_options",
@@ -55,7 +58,7 @@ export function openaiChatWith(style: ChatStyle): Dialect {
         isObject(current) && current.include_usage === true
           ? undefined
           : JSON.stringify({ ...(isObject(current) && current), include_usage: true }),
-      hide: (data) => data.replace(',"usage":null', ""),
+      hidden: ',"usage":null',
     },
     isLast: ({ data }) => data.trim() === "[DONE]",
     decodeError,

@@ -130,33 +130,3 @@ export function readHead({ id, model, created }: JsonObject): { id?: string; mod
   if (Number.isSafeInteger(created) && (created as number) > 0) head.created = created as number;
   return head;
 }
-
-const OPENINGS = [
-  '"delta":{"content":"',
-  '"delta":{"reasoning_content":"',
-  '"delta":{"content":null,"reasoning_content":"',
-];
-
-/**
- * Tells a plain delta without parsing it, and about how many characters of text it carries. Names cannot be forged by
- * the text: a quote inside a string has a backslash before it.
- */
-export function skipLength({ data, event }: RawFrame): number | undefined {
-  if (event !== undefined || !data.includes('"finish_reason":null')) return undefined;
-  if (data.includes('"usage":{') || data.includes('"logprobs":{')) return undefined;
-  const opening = OPENINGS.find((candidate) => data.includes(candidate));
-  if (opening === undefined) return undefined;
-  const start = data.indexOf(opening) + opening.length;
-  const end = stringEnd(data, start);
-  const alone = data[end + 1] === "}" && !data.includes('"delta":', end);
-  return alone ? end - start : undefined;
-}
-
-function stringEnd(data: string, start: number): number {
-  for (let end = data.indexOf('"', start); end >= 0; end = data.indexOf('"', end + 1)) {
-    let slashes = 0;
-    while (data[end - 1 - slashes] === "\\") slashes++;
-    if (slashes % 2 === 0) return end;
-  }
-  return data.length;
-}

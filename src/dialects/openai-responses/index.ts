@@ -1,11 +1,11 @@
-import { type Dialect, topLevelBounds } from "../../core/dialect.ts";
+import { type Dialect, deltaMembers, topLevelBounds } from "../../core/dialect.ts";
 import { tokenCount } from "../../core/usage.ts";
 import { isObject } from "../../core/util.ts";
 import { decodeError, encodeError } from "../openai-errors.ts";
 import { ID } from "./id.ts";
+import { isLast } from "./last.ts";
 import { decodeRequest, encodeCountRequest, encodeRequest } from "./request.ts";
 import { decodeResponse, usageOf } from "./response.ts";
-import { isLast, skipLength } from "./skip.ts";
 import { streamDecoder } from "./stream-decoder.ts";
 import { encodeResponse, streamEncoder } from "./stream-encoder.ts";
 
@@ -38,7 +38,7 @@ export const openaiResponses: Dialect = {
   streamDecoder,
   streamEncoder,
   ping: ": keep-alive\n\n",
-  skipLength,
+  deltaMembers: deltaMembers({ text: ["delta"], other: ["sequence_number", "obfuscation"] }),
   isLast,
   decodeError,
   encodeError,

@@ -2,10 +2,9 @@ import type { Dialect } from "../../core/dialect.ts";
 import type { EmbeddingRequest, EmbeddingResponse } from "../../core/embeddings.ts";
 import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
-import { readAll } from "../../core/read-all.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
 import { namesModelInside, passesThrough, send } from "./index.ts";
-import { parse } from "./json.ts";
+import { parse, readAnswer } from "./json.ts";
 import { Meter } from "./meter.ts";
 
 type Codec = NonNullable<Dialect["embeddings"]>;
@@ -31,10 +30,8 @@ export async function embed(exchange: Exchange): Promise<Reply> {
     body: same ? sameBody(exchange, model) : written(exchange, codec, request, model),
   });
   const meter = new Meter(exchange, response.status);
-  const bytes = await readAll(response.body, MAX_ANSWER_BYTES).catch((error) => {
-    throw meter.broken(error);
-  });
-  const value = parse(bytes, meter);
+  const bytes = await readAnswer(response, meter, MAX_ANSWER_BYTES);
+  const value = parse(bytes.toString(), meter);
   const answer = decoded(codec, value, request, meter);
   meter.told(usageOf(answer, exchange), answer.model);
   meter.finish();

@@ -48,7 +48,7 @@ const MAX_ERROR_BYTES = 256 * 1024;
 export interface Prepared {
   body: Uint8Array | string;
   /** The same as an object, where it was written for this target. */
-  json?: JsonObject;
+  json: JsonObject | undefined;
   changes: readonly Change[];
   path: string;
   /** Same dialect, nothing changed: bytes go through both ways. */
@@ -69,48 +69,56 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   const options = parsed.data;
   const how = { reject: options.onUnsupported === "reject", marks: options.promptCache === "auto" };
   let book = lessonBook(options.learnForMs, Date.now);
+  let hasLessons = false;
 
-  async function run(exchange: Exchange): Promise<Reply> {
+  function run(exchange: Exchange): Promise<Reply> {
     if (exchange.operation === "count-tokens") return countTokens(exchange);
     if (exchange.operation === "embeddings") return embed(exchange);
+    return chat(exchange);
+  }
+
+  async function chat(exchange: Exchange): Promise<Reply> {
     if (exchange.bounds.maxTokens === 0 && !passesThrough(exchange)) return emptyAnswer(exchange);
     const stream = exchange.body.stream;
-    const { prepared, response } = await ask(exchange);
-    const type = response.headers["content-type"] ?? "";
-    const streamed = type.includes("text/event-stream");
-    if (!streamed && !type.includes("json")) {
-      response.body.cancel();
-      throw exchange.upstreamError(
-        "upstream_invalid",
-        `The upstream answered ${type || "something without a type"} instead of JSON or a stream`,
-      );
+    let prepared = prepare(exchange, how, lessonsFor(exchange));
+    let response: UpstreamResponse;
+    try {
+      response = await send(exchange, prepared);
+    } catch (error) {
+      ({ prepared, response } = await sendFitted(exchange, prepared, error));
     }
-    const reply = stream
-      ? await answerStream(exchange, prepared, response, streamed)
-      : await answerJson(exchange, prepared, response, streamed);
-    if (exchange.dialect.id === exchange.upstreamDialect.id) Object.assign(reply.headers, returned(exchange, response));
+    if (prepared.changes.length > 0) exchange.changes.push(...prepared.changes);
+    const streamed = isStream(exchange, response);
+    const answer = (stream ? answerStream : answerJson)(exchange, prepared, response, streamed);
+    const reply = answer instanceof Promise ? await answer : answer;
+    if (exchange.dialect.id === exchange.upstreamDialect.id) giveBack(exchange, response, reply.headers);
     return reply;
   }
 
-  /** Sends the request; a refusal that names a field is answered by a try without it. */
-  async function ask(exchange: Exchange): Promise<{ prepared: Prepared; response: UpstreamResponse }> {
-    const key = lessonKey(exchange.target!, exchange.upstreamDialect.id);
+  /** A refusal that names a field is answered by a try without it. @throws the refusal, where it does not */
+  async function sendFitted(
+    exchange: Exchange,
+    refused: Prepared,
+    refusal: unknown,
+  ): Promise<{ prepared: Prepared; response: UpstreamResponse }> {
     const learned: Lesson[] = [];
+    let prepared = refused;
+    let reason = refusal;
     for (;;) {
-      const prepared = prepare(exchange, how, [...book.of(key), ...learned], learned.length > 0);
+      const lessons = options.learn && learned.length < MAX_LESSONS ? lessonsOf(reason, exchange, prepared) : [];
+      const fresh = lessons.filter(({ path }) => learned.every((known) => known.path !== path));
+      if (fresh.length === 0) {
+        exchange.changes.push(...prepared.changes);
+        throw reason;
+      }
+      learned.push(...fresh);
+      prepared = prepare(exchange, how, [...lessonsFor(exchange), ...learned], true);
       try {
         const response = await send(exchange, prepared);
-        exchange.changes.push(...prepared.changes);
-        if (learned.length > 0) remember(exchange, key, learned);
+        remember(exchange, learned);
         return { prepared, response };
       } catch (error) {
-        const lessons = options.learn && learned.length < MAX_LESSONS ? lessonsOf(error, exchange, prepared) : [];
-        const fresh = lessons.filter(({ path }) => learned.every((known) => known.path !== path));
-        if (fresh.length === 0) {
-          exchange.changes.push(...prepared.changes);
-          throw error;
-        }
-        learned.push(...fresh);
+        reason = error;
       }
     }
   }
@@ -119,16 +127,22 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   function foresee(exchange: Exchange): Foresight {
     if (exchange.operation !== "chat") return {};
     try {
-      const { changes } = prepare(exchange, how, book.of(lessonKey(exchange.target!, exchange.upstreamDialect.id)));
+      const { changes } = prepare(exchange, how, lessonsFor(exchange));
       return { changes: [...exchange.changes, ...changes] };
     } catch (error) {
       return { refused: toGatewayError(error), changes: exchange.changes };
     }
   }
 
+  /** What is known of the target; next to nothing to do while nothing was ever learned. */
+  function lessonsFor(exchange: Exchange): readonly Lesson[] {
+    return hasLessons ? book.of(lessonKey(exchange.target!, exchange.upstreamDialect.id)) : NO_LESSONS;
+  }
+
   /** Only what helped is worth remembering. */
-  function remember(exchange: Exchange, key: string, lessons: readonly Lesson[]): void {
-    book.add(key, lessons);
+  function remember(exchange: Exchange, lessons: readonly Lesson[]): void {
+    hasLessons = true;
+    book.add(lessonKey(exchange.target!, exchange.upstreamDialect.id), lessons);
     for (const lesson of lessons) exchange.note({ event: "learned", target: exchange.target!.name, ...lesson });
   }
 
@@ -143,6 +157,21 @@ export function translator(given: TranslatorOptions = {}): Middleware {
       learned: (target, dialect) => book.of(lessonKey(target, dialect)),
     },
     run,
+  );
+}
+
+const NO_LESSONS: readonly Lesson[] = [];
+const NO_CHANGES: readonly Change[] = [];
+
+/** Whether the answer came as a stream; some servers stream whatever they are asked. */
+function isStream(exchange: Exchange, { headers, body }: UpstreamResponse): boolean {
+  const type = headers["content-type"] ?? "";
+  if (type.includes("json")) return false;
+  if (type.includes("text/event-stream")) return true;
+  body.cancel();
+  throw exchange.upstreamError(
+    "upstream_invalid",
+    `The upstream answered ${type || "something without a type"} instead of JSON or a stream`,
   );
 }
 
@@ -192,11 +221,12 @@ function prepare(exchange: Exchange, how: How, lessons: readonly Lesson[], fitte
   const path = upstream.chatPath(model, stream);
   const marks = how.marks && mayMark(exchange);
   if (!fitted && !marks && passesThrough(exchange) && !lessons.some((lesson) => speaksOf(lesson, exchange))) {
-    const changes: Change[] = [];
     const usage = stream ? usageToAskFor(exchange) : undefined;
+    const bound = boundToPutIn(exchange);
     return {
-      body: splice(exchange, usage, changes),
-      changes,
+      body: splice(exchange, usage, bound !== undefined),
+      json: undefined,
+      changes: bound === undefined ? NO_CHANGES : [bound],
       path,
       passThrough: true,
       hidesUsage: usage !== undefined,
@@ -269,36 +299,34 @@ function usageToAskFor({ dialect, body, grantedTokens }: Exchange): string | und
   return dialect.streamUsage.ask(body.member(dialect.streamUsage.member));
 }
 
-/** The caller's own bytes; only the model, and what a budget needs, are put in. */
-function splice(exchange: Exchange, usage: string | undefined, changes: Change[]): Uint8Array | string {
-  const { body, dialect, upstreamDialect, grantedTokens } = exchange;
-  const { model } = exchange.target!;
-  const values: Record<string, string> = {};
-  if (body.model !== model && !dialect.modelInPath) values.model = JSON.stringify(model);
-  if (usage !== undefined) values[dialect.streamUsage!.member] = usage;
-  if (grantedTokens !== undefined) {
-    const asked = exchange.bounds.maxTokens;
-    if (asked === undefined || grantedTokens < asked) {
-      Object.assign(values, upstreamDialect.bounds.write(body, grantedTokens));
-      changes.push({
-        field: "max_tokens",
-        kind: asked === undefined ? "added" : "adjusted",
-        ...(asked !== undefined && { from: asked }),
-        to: grantedTokens,
-        reason: "budget",
-      });
-    }
-  }
-  return Object.keys(values).length === 0 ? body.bytes : body.splice(values);
+/** Where the budget granted less than the caller asks for. */
+function boundToPutIn(exchange: Exchange): Change | undefined {
+  const to = exchange.grantedTokens;
+  if (to === undefined) return undefined;
+  const from = exchange.bounds.maxTokens;
+  if (from === undefined) return { field: "max_tokens", kind: "added", to, reason: "budget" };
+  return to < from ? { field: "max_tokens", kind: "adjusted", from, to, reason: "budget" } : undefined;
 }
 
-export async function send(exchange: Exchange, prepared: Pick<Prepared, "path" | "body">): Promise<UpstreamResponse> {
+/** The caller's own bytes; only the model, and what a budget needs, are put in. */
+function splice(exchange: Exchange, usage: string | undefined, bound: boolean): Uint8Array | string {
+  const { body, dialect } = exchange;
+  const { model } = exchange.target!;
+  const renamed = body.model !== model && !dialect.modelInPath;
+  if (!renamed && usage === undefined && !bound) return body.bytes;
+  const values = bound ? exchange.upstreamDialect.bounds.write(body, exchange.grantedTokens!) : {};
+  if (renamed) values.model = JSON.stringify(model);
+  if (usage !== undefined) values[dialect.streamUsage!.member] = usage;
+  return body.splice(values);
+}
+
+export function send(exchange: Exchange, { path, body }: Pick<Prepared, "path" | "body">): Promise<UpstreamResponse> {
   const { provider } = exchange.target!;
   const call: UpstreamCall = {
     method: "POST",
-    path: prepared.path,
+    path,
     headers: forwardedHeaders(exchange),
-    body: prepared.body,
+    body,
     timeouts: exchange.timeouts,
     onAbort: (abort) =>
       exchange.onAbort((reason) => {
@@ -307,15 +335,15 @@ export async function send(exchange: Exchange, prepared: Pick<Prepared, "path" |
       }),
   };
   if (provider.capture) captureRequest(exchange, call);
-  let response: UpstreamResponse;
-  try {
-    response = await provider.send(call);
-  } catch (error) {
-    throw named(error, exchange);
-  }
-  if (provider.capture) response = captureBody(exchange, response);
-  if (response.status < 400) return response;
-  throw await refused(exchange, response);
+  return provider.send(call).then(
+    (response) => {
+      const seen = provider.capture ? captureBody(exchange, response) : response;
+      return seen.status < 400 ? seen : refuse(exchange, seen);
+    },
+    (error) => {
+      throw named(error, exchange);
+    },
+  );
 }
 
 function forwardedHeaders(exchange: Exchange): Record<string, string> {
@@ -328,12 +356,12 @@ function forwardedHeaders(exchange: Exchange): Record<string, string> {
   return headers;
 }
 
-/** The upstream's error answer as ours, with its hints; a caller of the same dialect may be given it unmodified. */
-async function refused(exchange: Exchange, response: UpstreamResponse): Promise<GatewayError> {
+/** @throws GatewayError the upstream's as ours, with its hints; a caller of the same dialect may be given it unmodified */
+async function refuse(exchange: Exchange, response: UpstreamResponse): Promise<never> {
   const { provider, providerName } = exchange.target!;
   const dialect = exchange.upstreamDialect;
-  const bytes = await readAll(response.body, MAX_ERROR_BYTES).catch(() => Buffer.alloc(0));
-  const text = bytes.toString("utf8");
+  const bytes = await readError(response);
+  const text = bytes.toString();
   let body: unknown = text;
   try {
     body = JSON.parse(text);
@@ -344,7 +372,9 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
   const hint = retryAfter(response.headers, exchange.services.now());
   // Who is never passed through may speak the dialect and still have an error envelope of its own.
   const same = provider.passThrough && dialect.id === exchange.dialect.id && error.code !== "upstream_auth";
-  return new GatewayError(
+  const headers: Record<string, string> = {};
+  giveBack(exchange, response, headers);
+  throw new GatewayError(
     error.code,
     error.code === "upstream_auth" ? authMessage(providerName, response.status) : error.message,
     {
@@ -363,7 +393,7 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
           dialect: dialect.id,
           status: response.status,
           body: bytes,
-          headers: returned(exchange, response),
+          headers,
           isJson: response.headers["content-type"]?.includes("json") ?? false,
         },
       }),
@@ -371,6 +401,15 @@ async function refused(exchange: Exchange, response: UpstreamResponse): Promise<
       cause: new Refusal(body),
     },
   );
+}
+
+/** What cannot be read to its end says nothing. */
+async function readError({ body }: UpstreamResponse): Promise<Buffer> {
+  try {
+    return await readAll(body, MAX_ERROR_BYTES);
+  } catch {
+    return Buffer.alloc(0);
+  }
 }
 
 /** What the upstream says itself of trying again. */
@@ -389,11 +428,10 @@ function named(error: unknown, exchange: Exchange): unknown {
 }
 
 /** Headers of the dialect that an upstream of the same dialect sends to its callers. */
-function returned({ dialect }: Exchange, { headers }: UpstreamResponse): Record<string, string> {
-  const found: Record<string, string> = {};
+function giveBack({ dialect }: Exchange, { headers }: UpstreamResponse, to: Record<string, string>): void {
   for (const name of dialect.returnHeaders) {
+    const value = headers[name];
     // When to come again is told once, after nonsense and the past were taken out.
-    if (headers[name] !== undefined && !name.startsWith("retry-after")) found[name] = headers[name];
+    if (value !== undefined && !name.startsWith("retry-after")) to[name] = value;
   }
-  return found;
 }

@@ -1,3 +1,4 @@
+import { isAscii } from "node:buffer";
 import { GatewayError } from "../../core/errors.ts";
 import { collector } from "../../core/events.ts";
 import type { Exchange } from "../../core/exchange.ts";
@@ -5,7 +6,7 @@ import type { UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
 import type { ChatResponse } from "../../core/request.ts";
-import { isObject } from "../../core/util.ts";
+import { isObject, type MaybePromise } from "../../core/util.ts";
 import { sseReader } from "../../dialects/sse.ts";
 import type { Prepared } from "./index.ts";
 import { written } from "./local.ts";
@@ -15,42 +16,60 @@ import { restoreAnswer } from "./restore.ts";
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 /** The whole answer, in the caller's dialect. */
-export async function answerJson(
+export function answerJson(
   exchange: Exchange,
   prepared: Prepared,
   response: UpstreamResponse,
   streamed: boolean,
-): Promise<Reply> {
+): MaybePromise<Reply> {
   const meter = new Meter(exchange, response.status);
-  const bytes = await readAll(response.body, MAX_ANSWER_BYTES).catch((error) => {
+  const bytes = readAnswer(response, meter);
+  const reply = prepared.passThrough && !streamed ? passed : translated;
+  if (!(bytes instanceof Promise)) return reply(exchange, prepared, bytes, meter, streamed);
+  return bytes.then((whole) => reply(exchange, prepared, whole, meter, streamed));
+}
+
+function passed(exchange: Exchange, _prepared: Prepared, bytes: Buffer, meter: Meter): Reply {
+  const text = isAscii(bytes) ? bytes.toString("latin1") : undefined;
+  const value = parse(text ?? bytes.toString(), meter);
+  const told = isObject(value) && !exchange.refusalFails ? exchange.upstreamDialect.usageOf(value) : undefined;
+  if (told?.usage) meter.told(told.usage, told.model);
+  else readUsage(exchange, decode(exchange, value, meter), meter);
+  meter.finish();
+  return { status: meter.status, headers: {}, body: new JsonBody({ bytes, text, value }) };
+}
+
+function translated(exchange: Exchange, { tools }: Prepared, bytes: Buffer, meter: Meter, streamed: boolean): Reply {
+  const answer = streamed
+    ? collectStream(exchange, bytes, meter)
+    : decode(exchange, parse(bytes.toString(), meter), meter);
+  readUsage(exchange, answer, meter);
+  meter.finish();
+  restoreAnswer(answer, tools);
+  return written(exchange, answer);
+}
+
+/** @throws GatewayError where the model declined, and somebody else may be asked */
+function readUsage({ refusalFails }: Exchange, answer: ChatResponse, meter: Meter): void {
+  meter.response(answer);
+  if (refusalFails && declined(answer)) throw meter.refused();
+}
+
+/** The answer's bytes; where it breaks, its attempt ends. */
+export function readAnswer(response: UpstreamResponse, meter: Meter, limit = MAX_ANSWER_BYTES): MaybePromise<Buffer> {
+  const bytes = readAll(response.body, limit);
+  if (!(bytes instanceof Promise)) return bytes;
+  return bytes.catch((error) => {
     throw meter.broken(error);
   });
-  const value = streamed ? undefined : parse(bytes, meter);
-  if (prepared.passThrough && isObject(value) && !exchange.refusalFails) {
-    const { usage, model } = exchange.upstreamDialect.usageOf(value);
-    if (usage) {
-      meter.told(usage, model);
-      meter.finish();
-      return { status: response.status, headers: {}, body: new JsonBody({ bytes, value }) };
-    }
-  }
-  const answer = streamed ? collectStream(exchange, bytes, meter) : decode(exchange, value, meter);
-  meter.response(answer);
-  if (exchange.refusalFails && declined(answer)) throw meter.refused();
-  meter.finish();
-  if (prepared.passThrough && !streamed) {
-    return { status: response.status, headers: {}, body: new JsonBody({ bytes, value }) };
-  }
-  restoreAnswer(answer, prepared.tools);
-  return written(exchange, answer);
 }
 
 /** Nothing but refusals. */
 export const declined = ({ choices }: ChatResponse) => choices.every(({ finishReason }) => finishReason === "refusal");
 
-export function parse(bytes: Buffer, meter: Meter): unknown {
+export function parse(text: string, meter: Meter): unknown {
   try {
-    return JSON.parse(bytes.toString("utf8"));
+    return JSON.parse(text);
   } catch {
     throw meter.broken(new GatewayError("upstream_invalid", "The upstream's answer is not valid JSON"));
   }

@@ -1,14 +1,15 @@
 import { estimateOutput } from "../../budget/estimate.ts";
 import { GatewayError, isGatewayError } from "../../core/errors.ts";
 import { type StreamEvent, textLength } from "../../core/events.ts";
-import type { Exchange } from "../../core/exchange.ts";
+import type { Exchange, Outcome } from "../../core/exchange.ts";
 import type { ChatResponse } from "../../core/request.ts";
 import type { Usage } from "../../core/usage.ts";
 
 /** Watches one answer go by and ends its attempt, once, with what it used. */
 export class Meter {
   readonly #exchange: Exchange;
-  readonly #status: number;
+  /** HTTP status of the upstream's answer. */
+  readonly status: number;
   #usage: Usage | undefined;
   #model: string | undefined;
   #characters = 0;
@@ -16,13 +17,14 @@ export class Meter {
 
   constructor(exchange: Exchange, status: number) {
     this.#exchange = exchange;
-    this.#status = status;
+    this.status = status;
   }
 
-  event(event: StreamEvent): void {
+  /** @param counted whether its text counts */
+  event(event: StreamEvent, counted: boolean): void {
     if (event.type === "usage") this.#usage = event.usage;
     else if (event.type === "start") this.#model = event.model;
-    else this.#characters += textLength(event);
+    else if (counted) this.#characters += textLength(event);
   }
 
   /** Text that passed without being decoded. */
@@ -85,18 +87,19 @@ export class Meter {
   #end(end: { ok: boolean; error?: GatewayError; aborted?: boolean; complete?: boolean }): void {
     const exchange = this.#exchange;
     const usage = this.#counted(end.complete ?? end.ok);
-    exchange.finish({
+    const outcome: Outcome = {
       ok: end.ok,
-      status: end.error?.status ?? this.#status,
+      status: end.error?.status ?? this.status,
       billable: true,
       usage,
       costNanoUsd: exchange.services.cost(exchange.target!, usage, this.#model),
       totalMs: performance.now() - exchange.startedAt,
-      ...(end.error && { error: end.error }),
-      ...(end.aborted && { aborted: true }),
-      ...(this.#model !== undefined && { model: this.#model }),
-      ...(this.#firstTokenMs !== undefined && { firstTokenMs: this.#firstTokenMs }),
-    });
+    };
+    if (end.error) outcome.error = end.error;
+    if (end.aborted) outcome.aborted = true;
+    if (this.#model !== undefined) outcome.model = this.#model;
+    if (this.#firstTokenMs !== undefined) outcome.firstTokenMs = this.#firstTokenMs;
+    exchange.finish(outcome);
   }
 
   /** The provider's count; where it is missing or stops short of what was streamed, our own. */

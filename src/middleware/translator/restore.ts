@@ -12,9 +12,12 @@ export interface Restoration {
 
 export const NOTHING_TO_RESTORE: Restoration = { toolNames: new Map(), customTools: new Set() };
 
+export const isEmpty = ({ toolNames, customTools }: Restoration) => toolNames.size === 0 && customTools.size === 0;
+
 /** Gives a whole answer's calls the names and forms that the caller knows. Edits the answer. */
-export function restoreAnswer(answer: ChatResponse, { toolNames, customTools }: Restoration): void {
-  if (toolNames.size === 0 && customTools.size === 0) return;
+export function restoreAnswer(answer: ChatResponse, tools: Restoration): void {
+  if (isEmpty(tools)) return;
+  const { toolNames, customTools } = tools;
   for (const part of answer.choices.flatMap(({ content }) => content)) {
     if (part.type !== "tool-call") continue;
     part.name = toolNames.get(part.name) ?? part.name;

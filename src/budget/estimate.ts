@@ -1,4 +1,5 @@
 import type { Exchange } from "../core/exchange.ts";
+import { mentions } from "../core/mentions.ts";
 import type { ChatRequest, Part } from "../core/request.ts";
 
 /** What an image costs where nothing better is known; providers charge between 85 and 1,600 tokens. */
@@ -14,7 +15,7 @@ export function estimateInput(exchange: Exchange): number {
   const { body } = exchange;
   const bytes = body.bytes;
   const bySize = Math.ceil(bytes.length / BYTES_PER_TOKEN) + PER_MESSAGE;
-  if (bytes.length < 4_096 || exchange.operation === "embeddings" || !bytes.includes("base64")) return bySize;
+  if (bytes.length < 4_096 || exchange.operation === "embeddings" || !mentions(bytes, "base64")) return bySize;
   try {
     return estimateRequest(exchange.request);
   } catch {

@@ -5,6 +5,7 @@ import { applyLessons, lessonBook } from "../../capabilities/learn/lessons.ts";
 import { readRefusal } from "../../capabilities/learn/refusal.ts";
 import { GatewayError, isGatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
+import { mentions } from "../../core/mentions.ts";
 import { defineMiddleware, type Foresight, type Middleware } from "../../core/middleware.ts";
 import type { Lesson, Target, UpstreamCall, UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
@@ -286,7 +287,7 @@ function isLoss({ kind, reason }: Change): boolean {
 /** Same dialect on both sides, and nothing in it that only we can read. */
 export function passesThrough({ dialect, upstreamDialect, body, target, reasoning }: Exchange): boolean {
   if (reasoning || !target!.provider.passThrough || upstreamDialect.id !== dialect.id) return false;
-  return !dialect.ownMarks.some((mark) => body.bytes.includes(mark));
+  return !dialect.ownMarks.some((mark) => mentions(body.bytes, mark));
 }
 
 /** Where the path names the model, further calls of the dialect repeat it deep inside the body. */

@@ -101,6 +101,12 @@ export class RequestBody {
     return this.#canonical;
   }
 
+  /** Drops what can be read from the bytes again: a long answer must not hold its request three times. */
+  forget(): void {
+    if (this.#bytes) this.#json = undefined;
+    this.#canonical = undefined;
+  }
+
   /**
    * The bytes with top-level members replaced or added, nothing else touched.
    * @param values JSON text by member name

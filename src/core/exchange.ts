@@ -232,6 +232,7 @@ export class Exchange {
         totalMs: performance.now() - attempt.startedAt,
       });
     }
+    if (reply.body.type === "stream") attempt.body.forget();
     attempt.onFinish(finishCaller);
   }
 

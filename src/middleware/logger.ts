@@ -171,9 +171,28 @@ function consoleSink(format: "auto" | "pretty" | "json"): LogSink {
     const text = pretty
       ? prettyLine(level, record as Record<string, unknown>)
       : JSON.stringify({ level, time: new Date().toISOString(), msg: message, ...record });
-    process.stderr.write(`${text}\n`);
+    writeLine(text);
   };
   return { info: line("info"), warn: line("warn") };
+}
+
+let lines = "";
+
+/** To stderr, all lines of one turn of the event loop in one system call. */
+function writeLine(line: string): void {
+  if (lines === "") {
+    setImmediate(writeLines);
+    // Who ends the process at once loses none.
+    process.once("exit", writeLines);
+  }
+  lines += `${line}\n`;
+}
+
+function writeLines(): void {
+  process.off("exit", writeLines);
+  const text = lines;
+  lines = "";
+  process.stderr.write(text);
 }
 
 function prettyLine(level: string, record: Record<string, unknown>): string {

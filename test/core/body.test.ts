@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { RequestBody } from "../../src/core/body.ts";
+import { openaiChat } from "../../src/dialects/openai-chat/index.ts";
 
 /** Values as JSON can write them: it knows no −0. */
 const json = fc.jsonValue({ maxDepth: 4 }).map((value) => JSON.parse(JSON.stringify(value)));
@@ -75,6 +76,20 @@ describe("reading", () => {
     expect(body.splice({ model: '"x"' }).toString()).toBe('{"model":"x","stream":true,"messages":[]}');
     expect(body.member("toString")).toBeUndefined();
     expect(body.member("constructor")).toBeUndefined();
+  });
+
+  test("what was read can be forgotten, and is read again when it is asked for", () => {
+    const body = new RequestBody({ bytes: Buffer.from('{"model":"m","messages":[{"role":"user","content":"hi"}]}') });
+    const [json, request] = [body.json, body.canonical(openaiChat, "chat")];
+    body.forget();
+    expect(body.model).toBe("m");
+    expect(body.json).not.toBe(json);
+    expect(body.json).toEqual(json);
+    expect(body.canonical(openaiChat, "chat")).not.toBe(request);
+    expect(body.canonical(openaiChat, "chat")).toEqual(request);
+    const given = new RequestBody({ json: { model: "m" } });
+    given.forget();
+    expect(given.model).toBe("m");
   });
 
   test("a model in the path wins over one in the body", () => {

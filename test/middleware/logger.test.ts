@@ -207,9 +207,9 @@ test("a log that throws does not break the answer", async () => {
 });
 
 test("the built-in logger writes one JSON line per record where nobody looks at a terminal", async () => {
-  const lines: string[] = [];
-  const write = vi.spyOn(process.stderr, "write").mockImplementation((text) => {
-    lines.push(String(text));
+  let text = "";
+  const write = vi.spyOn(process.stderr, "write").mockImplementation((piece) => {
+    text += piece;
     return true;
   });
   try {
@@ -221,16 +221,18 @@ test("the built-in logger writes one JSON line per record where nobody looks at 
       model: "openai/gpt-4.1",
       messages: [{ role: "user", content: CANARY.prompt }],
     } as never);
+    await new Promise(setImmediate);
   } finally {
     write.mockRestore();
   }
+  const lines = text.split("\n");
+  expect(lines.pop(), "every line is whole").toBe("");
   const records = lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
   expect(records).toMatchObject([
     { level: "info", event: "attempt" },
     { level: "info", event: "request" },
   ]);
-  for (const line of lines) expect(line.indexOf("\n")).toBe(line.length - 1);
-  expect(lines.join("")).not.toContain(CANARY.prompt);
+  expect(text).not.toContain(CANARY.prompt);
 });
 
 describe("with capture: true the attempt's record holds the raw request and answer, with redacted headers", () => {

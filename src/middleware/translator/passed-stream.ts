@@ -75,7 +75,8 @@ export class PassedStream extends Pump {
     this.#reader.feed(chunk.subarray(from, end));
     this.#between = ended;
     if (whole && this.#quiet && this.decided && this.#patience > 0) {
-      this.#pattern = DeltaPattern.of(text.slice(from, end), members) ?? this.#pattern;
+      // Not a slice of the chunk's text, all of which it would keep.
+      this.#pattern = DeltaPattern.of(chunk.toString("latin1", from, end), members) ?? this.#pattern;
       this.#patience--;
     }
     return end;

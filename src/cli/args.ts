@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { CliError, messageOf } from "./errors.ts";
 
@@ -6,6 +7,7 @@ export interface CliOptions {
   port?: number;
   host?: string;
   insecure?: boolean;
+  workers?: number;
   log?: string;
   db?: string;
   name?: string;
@@ -28,7 +30,7 @@ export type CommandName = "serve" | "check" | "explain" | "run" | "keys" | "usag
 
 /** Options that each command takes. */
 const TAKES = {
-  serve: ["config", "port", "host", "insecure"],
+  serve: ["config", "port", "host", "insecure", "workers"],
   check: ["config"],
   explain: ["config", "model", "request", "as", "header", "dialect", "key", "json"],
   run: ["config", "log"],
@@ -52,8 +54,12 @@ export function parseCommand(argv: readonly string[]): { command: CommandName; o
   const rest = [...positionals.slice(1), ...(dashes === -1 ? [] : argv.slice(dashes + 1))];
   const name = actionOf(command, rest);
 
-  const { help: _help, version: _version, port, ...options } = values;
-  const given: CliOptions = { ...options, ...(port !== undefined && { port: portOf(port) }) };
+  const { help: _help, version: _version, port, workers, ...options } = values;
+  const given: CliOptions = {
+    ...options,
+    ...(port !== undefined && { port: portOf(port) }),
+    ...(workers !== undefined && { workers: workersOf(workers) }),
+  };
   const allowed: readonly string[] = TAKES[name];
   const stray = Object.keys(given).find((option) => !allowed.includes(option));
   if (stray) throw usage(`"${name}" takes no option --${stray}`);
@@ -110,6 +116,7 @@ function parse(args: string[]) {
         port: { type: "string", short: "p" },
         host: { type: "string" },
         insecure: { type: "boolean" },
+        workers: { type: "string" },
         log: { type: "string" },
         db: { type: "string" },
         name: { type: "string" },
@@ -141,6 +148,12 @@ function portOf(text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port > 65_535) throw usage(`--port must be a number from 0 to 65535, not "${text}"`);
   return port;
+}
+
+function workersOf(text: string): number {
+  if (text === "auto") return availableParallelism();
+  if (!/^[1-9]\d*$/.test(text)) throw usage(`--workers must be a number from 1 or "auto", not "${text}"`);
+  return Number(text);
 }
 
 const usage = (problem: string) => new CliError(`${problem} (turnpike --help tells more)`, 2);

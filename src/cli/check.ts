@@ -30,6 +30,9 @@ function describeData({ router, budget, auth, server }: NonNullable<Loaded["conf
     ...storeLines(budget),
     auth ? "Callers need a key." : "No key is asked of callers.",
     ...(auth || isLoopback(server.host) ? [] : [`Warning: ${server.host} is refused at the start without \`auth\`.`]),
+    ...(server.workers > 1 && budget?.store === "memory"
+      ? [`Warning: ${server.workers} workers are refused at the start with a budget in memory.`]
+      : []),
   ];
 }
 

@@ -20,6 +20,8 @@ Options
       --host HOST     address to listen on (default 127.0.0.1); an address that others
                       can reach needs \`auth\` in the configuration
       --insecure      listen on such an address without \`auth\` all the same
+      --workers N     processes that share the port and the budgets, or "auto": one for each
+                      core (default 1); budgets then need a store that they share
       --log FILE      with run: where the gateway's log goes (default turnpike.log in the
                       system's folder for temporary files)
       --db FILE       with keys: the file that holds them (default TURNPIKE_DB or turnpike.db),

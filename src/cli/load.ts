@@ -20,38 +20,48 @@ export interface Loaded {
   notes: string[];
 }
 
+interface Given {
+  /** Used instead of the configured one, so that a check leaves no file behind. */
+  store?: BudgetStore;
+  /** Instead of `server.workers`. */
+  workers?: number | undefined;
+  /** What another process has read as data already. */
+  config?: Config | undefined;
+}
+
 /**
  * Finds and loads the configuration: the given file, one of the usual names in this folder, or the embedded defaults.
- * @param given.store used instead of the configured one, so that a check leaves no file behind
  * @throws CliError that names file and path of what is wrong
  */
-export async function load(path: string | undefined, given: { store?: BudgetStore } = {}): Promise<Loaded> {
+export async function load(path: string | undefined, given: Given = {}): Promise<Loaded> {
   const file = path === undefined ? NAMES.find((name) => existsSync(name)) : path;
   try {
+    if (given.config) return await fromConfig(given.config, file, [], given);
     if (file === undefined) {
       const { config, notes } = await embeddedDefaults(process.env);
-      return await fromData(config, file, notes, given);
+      return await fromConfig(parseConfig(config), file, notes, given);
     }
-    if (extname(file) === ".json") return await fromData(readJson(file), file, [], given);
-    return await fromModule(file);
+    if (extname(file) === ".json") return await fromConfig(parseConfig(readJson(file)), file, [], given);
+    return await fromModule(file, given);
   } catch (error) {
     if (error instanceof CliError) throw error;
     throw new CliError(`${file ?? "embedded defaults"}: ${indent(messageOf(error))}`, 1, { cause: error });
   }
 }
 
-async function fromData(
-  data: unknown,
+async function fromConfig(
+  parsed: Config,
   file: string | undefined,
   notes: string[],
-  given: { store?: BudgetStore },
+  { store, workers = parsed.server.workers }: Given,
 ): Promise<Loaded> {
-  const config = parseConfig(data);
-  return { options: await optionsFromConfig(config, given), server: config.server, file, config, notes };
+  const config = { ...parsed, server: { ...parsed.server, workers } };
+  const options = await optionsFromConfig(config, store && { store });
+  return { options, server: config.server, file, config, notes };
 }
 
 /** A module that default-exports the options of `createGateway()`, and beside them `server`. */
-async function fromModule(file: string): Promise<Loaded> {
+async function fromModule(file: string, { workers }: Given): Promise<Loaded> {
   if (!existsSync(file)) throw new Error("no such file");
   resolveOwnName();
   const module = (await import(pathToFileURL(resolve(file)).href)) as { default?: unknown };
@@ -64,6 +74,7 @@ async function fromModule(file: string): Promise<Loaded> {
   const { server: asked = {}, ...options } = given;
   // The file's own schema knows what `server` may say.
   const { server } = parseConfig({ server: asked, providers: { any: { type: "simulated" } } });
+  if (workers !== undefined) server.workers = workers;
   return { options, server, file, config: undefined, notes: [] };
 }
 

@@ -37,6 +37,8 @@ async function run(argv: string[]): Promise<void> {
     case "prices":
       return (await import("./prices.ts")).pricesCheck(options);
     case "serve":
+      // Set by the process that started it, see workers.ts.
+      if (process.env.TURNPIKE_WORKER) return (await import("./worker.ts")).work();
       return (await import("./serve.ts")).serve(options, version());
   }
 }

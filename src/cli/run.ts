@@ -14,7 +14,7 @@ const DRAIN_MS = 1_000;
 
 /** `turnpike run -- COMMAND`: a gateway for one command alone. Ends the process with the command's exit code. */
 export async function runCommand(options: CliOptions, [command, ...args]: string[]): Promise<void> {
-  const loaded = await load(options.config);
+  const loaded = await load(options.config, { workers: 1 });
   const gateway = build(loaded);
   const token = await tokenFor(loaded, gateway);
   const log = openLog(options.log);

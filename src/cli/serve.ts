@@ -2,15 +2,13 @@ import type { Gateway } from "../gateway/create-gateway.ts";
 import type { CliOptions } from "./args.ts";
 import { CliError } from "./errors.ts";
 import { type Loaded, load } from "./load.ts";
-import { build, isLoopback, listen, type Running } from "./server.ts";
+import { build, claim, isLoopback, listen, type Running } from "./server.ts";
+import { stopOnSignal } from "./stop.ts";
 import { limitLines, retiredLines, routeLines, ruleTargets, storeLines } from "./table.ts";
-
-/** Signals this close together are one: npm passes on what the terminal has sent already. */
-const SAME_SIGNAL_MS = 500;
 
 /** `turnpike`: serves until it is told to stop. */
 export async function serve(options: CliOptions, version: string): Promise<void> {
-  const loaded = await load(options.config);
+  const loaded = await load(options.config, { workers: options.workers });
   const host = options.host ?? loaded.server.host;
   const port = options.port ?? loaded.server.port;
   if (!isLoopback(host) && !hasAuth(loaded) && !options.insecure) {
@@ -19,7 +17,7 @@ export async function serve(options: CliOptions, version: string): Promise<void>
     );
   }
   const gateway = build(loaded);
-  const running = await listen(gateway, host, port).catch(async (error: unknown) => {
+  const running = await start(loaded, gateway, host, port).catch(async (error: unknown) => {
     await gateway.close({ drainMs: 0 });
     throw error;
   });
@@ -28,13 +26,31 @@ export async function serve(options: CliOptions, version: string): Promise<void>
   process.stdout.write(banner(loaded, running, gateway, version));
 }
 
+/** Here, or in as many processes as are asked for; then this gateway has shown that it can be built, and is closed. */
+async function start(loaded: Loaded, gateway: Gateway, host: string, port: number): Promise<Running> {
+  const { server, options, config, file } = loaded;
+  if (server.workers === 1) return listen(gateway, host, port);
+  if (options.use?.some(({ countsAlone }) => countsAlone)) {
+    throw new CliError(
+      `${server.workers} workers would each spend a budget that is kept in memory: give it a store that they share, for example "sqlite:turnpike.db", or start one worker`,
+    );
+  }
+  await gateway.close({ drainMs: 0 });
+  const { startWorkers } = await import("./workers.ts");
+  const address = await claim(host, port);
+  const running = await startWorkers(server.workers, { config, file, host, port: address.port });
+  address.release();
+  return running;
+}
+
 const hasAuth = ({ options }: Loaded) => options.use?.some((middleware) => middleware.identify) ?? false;
 
 function banner(loaded: Loaded, { url }: Running, gateway: Gateway, version: string): string {
-  const { config, file, notes, options } = loaded;
+  const { config, file, notes, options, server } = loaded;
   const { providers } = gateway;
   const rules = config?.router.rules ?? [];
-  const lines = [`Turnpike ${version} listens on ${url}  (${file ?? "embedded defaults"})`, ""];
+  const workers = server.workers > 1 ? `, ${server.workers} workers` : "";
+  const lines = [`Turnpike ${version} listens on ${url}  (${file ?? "embedded defaults"}${workers})`, ""];
   if (notes.length > 0) lines.push(...notes, "");
   if (config) {
     lines.push(...routeLines(rules, providers).map(inner), "");
@@ -66,24 +82,3 @@ function banner(loaded: Loaded, { url }: Running, gateway: Gateway, version: str
 }
 
 const inner = (line: string) => `  ${line}`;
-
-/** The first signal drains, a second one does not wait. */
-function stopOnSignal(running: Running): void {
-  let since: number | undefined;
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (since !== undefined) {
-      if (performance.now() - since > SAME_SIGNAL_MS) process.exit(signal === "SIGINT" ? 130 : 143);
-      return;
-    }
-    since = performance.now();
-    running.stop().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        process.stderr.write(`turnpike: while stopping: ${error instanceof Error ? error.message : error}\n`);
-        process.exit(1);
-      },
-    );
-  };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
-}

@@ -1,5 +1,5 @@
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from "node:net";
 import { createGateway, type Gateway } from "../gateway/create-gateway.ts";
 import { toNodeHandler } from "../http/node-handler.ts";
 import { CliError, messageOf } from "./errors.ts";
@@ -21,19 +21,42 @@ export interface Running {
   stop(drainMs?: number): Promise<void>;
 }
 
-/** @throws CliError when the port is taken or the address is not this machine's */
-export async function listen(gateway: Gateway, host: string, port: number): Promise<Running> {
+/** Linux spreads connections evenly over processes that listen at one address; elsewhere `node:cluster` hands them out. */
+const KERNEL_SPREADS = process.platform === "linux";
+
+/**
+ * @param isShared by the workers of one command
+ * @throws CliError when the port is taken or the address is not this machine's
+ */
+export async function listen(gateway: Gateway, host: string, port: number, isShared = false): Promise<Running> {
   const server = createServer(toNodeHandler(gateway));
+  const taken = await bind(server, host, port, isShared && KERNEL_SPREADS);
+  return { url: urlOf(host, taken), stop: (drainMs) => stop(server, gateway, drainMs) };
+}
+
+/**
+ * Takes an address for workers, and keeps everybody else from it until they listen. Port 0 becomes one that is free.
+ * @throws CliError as `listen` does
+ */
+export async function claim(host: string, port: number): Promise<{ port: number; release(): void }> {
+  // Alone first: else we would join whoever shares it already.
+  const alone = createTcpServer();
+  const taken = await bind(alone, host, port);
+  await new Promise((resolve) => alone.close(resolve));
+  const placeholder = createTcpServer((socket) => socket.destroy());
+  if (KERNEL_SPREADS) await bind(placeholder, host, taken, true);
+  return { port: taken, release: () => void placeholder.close() };
+}
+
+async function bind(server: TcpServer, host: string, port: number, reusePort = false): Promise<number> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port)));
-    server.listen(port, host, resolve);
+    server.listen({ port, host, reusePort }, resolve);
   });
-  const { port: taken } = server.address() as AddressInfo;
-  return {
-    url: `http://${host.includes(":") ? `[${host}]` : host}:${taken}`,
-    stop: (drainMs) => stop(server, gateway, drainMs),
-  };
+  return (server.address() as AddressInfo).port;
 }
+
+export const urlOf = (host: string, port: number) => `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 
 async function stop(server: Server, gateway: Gateway, drainMs?: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));

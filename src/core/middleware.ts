@@ -101,6 +101,8 @@ export interface GatewayPlan {
 export interface Middleware {
   (exchange: Exchange, next: Next): Promise<Reply>;
   readonly id?: string;
+  /** It counts in this process alone, where processes that share a port would have to count together. */
+  readonly countsAlone?: boolean;
   /** What must stand before it: `target` comes from the router. */
   readonly needs?: readonly "target"[];
   readonly provides?: readonly "target"[];

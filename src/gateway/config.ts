@@ -1,4 +1,5 @@
 /** `turnpike.config.json`: the options of `createGateway()` and its middleware as data, checked by one strict schema. */
+import { availableParallelism } from "node:os";
 import { z } from "zod";
 import type { BudgetStore } from "../core/budget-store.ts";
 import type { CacheStore } from "../core/cache-store.ts";
@@ -42,6 +43,10 @@ const providerConfig = z.discriminatedUnion("type", [firstType!, ...otherTypes])
 const serverOptions = z.strictObject({
   host: z.string().min(1).default("127.0.0.1").describe("An address that is not loopback needs `auth`."),
   port: z.int().min(0).max(65_535).default(8080).describe("0 takes a free port."),
+  workers: z
+    .union([z.int().positive(), z.literal("auto").transform(() => availableParallelism())])
+    .prefault(1)
+    .describe('Processes of the command that share the port and the budgets; "auto": one for each core.'),
 });
 
 /** Where the command listens. */
@@ -83,6 +88,11 @@ const configSchema = z.strictObject({
         .describe(
           'Where counters are kept: "memory" (forgotten at the end), "sqlite:FILE", "redis://…" or "postgres://…".',
         ),
+      processes: z
+        .int()
+        .positive()
+        .optional()
+        .describe("Processes that share the store: `onStoreError: local` divides by it. Default: `server.workers`."),
       leased: z
         .boolean()
         .default(false)
@@ -139,10 +149,10 @@ export async function optionsFromConfig(config: Config, given: { store?: BudgetS
   use.push(router(config.router));
   if (config.residency) use.push(residency(config.residency));
   if (config.budget) {
-    const { store: address, leased, ...options } = config.budget;
+    const { store: address, leased, processes = config.server.workers, ...options } = config.budget;
     const shared = given.store ?? (await openStore(address));
-    const store = leased ? await lease(shared, options.processes) : shared;
-    use.push(at("budget", () => budget({ ...options, store })));
+    const store = leased ? await lease(shared, processes) : shared;
+    use.push(at("budget", () => budget({ ...options, processes, store })));
   }
   use.push(translator(config.translator));
   return { providers, use, ...(config.timeoutMs !== undefined && { timeoutMs: config.timeoutMs }) };

@@ -40,6 +40,13 @@ describe("turnpike check", () => {
     expect(existsSync(join(cwd, "spent.db"))).toBe(false);
   });
 
+  it("warns of several workers with a budget in memory, which the start refuses", async () => {
+    const limits = [{ name: "a", requests: 1, per: "day" }];
+    const { code, stdout } = await check({ ...good, server: { workers: 2 }, budget: { store: "memory", limits } });
+    expect(code).toBe(0);
+    expect(stdout).toContain("Warning: 2 workers are refused at the start with a budget in memory.\n");
+  });
+
   it("checks the embedded defaults where there is no file", async () => {
     const { code, stdout } = await turnpike(["check"]).ended;
     expect(code).toBe(0);

@@ -206,6 +206,10 @@ describe("arguments", () => {
       ["--port", "http"],
       'turnpike: --port must be a number from 0 to 65535, not "http" (turnpike --help tells more)\n',
     ],
+    [
+      ["--workers", "some"],
+      'turnpike: --workers must be a number from 1 or "auto", not "some" (turnpike --help tells more)\n',
+    ],
     [["check", "--port", "1"], 'turnpike: "check" takes no option --port (turnpike --help tells more)\n'],
     [["run"], "turnpike: run needs a command, for example: turnpike run -- claude (turnpike --help tells more)\n"],
   ])("refuses %j in one line, exit code 2", async (args, expected) => {

@@ -7,8 +7,12 @@ import { afterEach } from "vitest";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
-/** Nobody listens there: whatever runs on this machine's port 8081 is not asked. */
-const NO_LLAMA = "http://127.0.0.1:1";
+const FIXED = {
+  // Nobody listens there: whatever runs on this machine's port 8081 is not asked.
+  TURNPIKE_LLAMA_URL: "http://127.0.0.1:1",
+  // The sources are compiled once, not once in every process.
+  NODE_COMPILE_CACHE: join(tmpdir(), "turnpike-compile-cache"),
+};
 
 export interface Ended {
   code: number | null;
@@ -23,6 +27,13 @@ export interface Cli {
   url(): Promise<string>;
   /** Everything written so far. */
   output(): string;
+}
+
+interface TurnpikeOptions {
+  cwd?: string;
+  env?: Record<string, string>;
+  /** In a process group of its own, as a terminal starts it. */
+  detached?: boolean;
 }
 
 const running = new Set<ChildProcess>();
@@ -44,15 +55,13 @@ export function folder(files: Record<string, unknown> = {}): string {
 }
 
 /** The command from source, in its own folder, with nothing of this machine's environment that it reads. */
-export function turnpike(
-  args: string[],
-  { cwd = folder(), env = {} }: { cwd?: string; env?: Record<string, string> } = {},
-): Cli {
+export function turnpike(args: string[], { cwd = folder(), env = {}, detached = false }: TurnpikeOptions = {}): Cli {
   const inherited = Object.entries(process.env).filter(([name]) => !/_API_KEY$|^TURNPIKE_|_PROXY$|^NODE_/i.test(name));
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd,
-    env: { ...Object.fromEntries(inherited), TURNPIKE_LLAMA_URL: NO_LLAMA, TMPDIR: cwd, ...env },
+    env: { ...Object.fromEntries(inherited), ...FIXED, TMPDIR: cwd, ...env },
     stdio: ["ignore", "pipe", "pipe"],
+    detached,
   });
   running.add(child);
   const text = { stdout: "", stderr: "" };

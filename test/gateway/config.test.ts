@@ -1,5 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references to the environment have this form
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { type BudgetStore, createGateway } from "turnpike";
+import { memoryStore } from "turnpike/stores/memory";
 import { describe, expect, it } from "vitest";
 import { configJsonSchema, gatewayFromConfig, optionsFromConfig, parseConfig } from "../../src/gateway/config.ts";
 
@@ -18,7 +21,7 @@ function mistakes(config: unknown, environment: Record<string, string> = {}): st
 describe("a configuration file", () => {
   it("needs no more than one provider", async () => {
     const { gateway, server } = await gatewayFromConfig(demo);
-    expect(server).toEqual({ host: "127.0.0.1", port: 8080 });
+    expect(server).toEqual({ host: "127.0.0.1", port: 8080, workers: 1 });
     const answer = await gateway.completion({ model: "demo/demo", messages: [{ role: "user", content: "hello" }] });
     expect(answer.choices).toMatchObject([{ message: { role: "assistant" } }]);
     await gateway.close();
@@ -77,7 +80,7 @@ describe("a configuration file", () => {
       }),
     ).toMatchInlineSnapshot(`
       [
-        "server: Unrecognized key: "prot"; known are host, port",
+        "server: Unrecognized key: "prot"; known are host, port, workers",
         "providers.m.type: Invalid discriminator value. Expected 'anthropic' | 'gemini' | 'mistral' | 'openai' | 'openai-compatible' | 'simulated'",
         "providers.l.baseURL: expected the server's address, for example http://127.0.0.1:8081/v1",
         "providers.s: Unrecognized key: "key"; known are apiKey, apiKeys, baseURL, headers, operations, jurisdiction, region, price, timeouts, pool, countsTokens, capture, models, capabilities, type",
@@ -155,6 +158,36 @@ describe("references to the environment", () => {
     );
     expect(lines.length).toBeGreaterThan(5);
     expect(lines.join()).not.toContain(secret);
+  });
+});
+
+describe("several workers", () => {
+  const asked = { model: "demo/demo", messages: [{ role: "user", content: "hello" }] };
+
+  it("are one for each core when that is left to the machine", () => {
+    expect(parseConfig({ ...demo, server: { workers: "auto" } }).server.workers).toBe(availableParallelism());
+    expect(mistakes({ ...demo, server: { workers: 0 } })).toHaveLength(1);
+  });
+
+  it.each([
+    ["the workers", {}, 2],
+    ["as many processes as the budget names", { processes: 8 }, 1],
+  ])("share what may be spent while the store is away among %s", async (_, budget, passed) => {
+    const store: BudgetStore = { ...memoryStore(), reserve: () => Promise.reject(new Error("away")) };
+    const config = parseConfig({
+      ...demo,
+      server: { workers: 4 },
+      logger: false,
+      budget: {
+        store: "memory",
+        limits: [{ name: "all", requests: 8, per: "day", onStoreError: "local" }],
+        ...budget,
+      },
+    });
+    const gateway = createGateway(await optionsFromConfig(config, { store }));
+    for (let i = 0; i < passed; i++) await gateway.completion(asked);
+    await expect(gateway.completion(asked)).rejects.toMatchObject({ code: "budget_exceeded" });
+    await gateway.close();
   });
 });
 

@@ -290,6 +290,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   const middleware = defineMiddleware(
     {
       id: "budget",
+      countsAlone: !store.traits.shared,
       needs: ["target"],
       foresee,
       limitNames: limits.map(({ name }) => name),

@@ -178,8 +178,12 @@ function consoleSink(format: "auto" | "pretty" | "json"): LogSink {
 
 let lines = "";
 
-/** To stderr, all lines of one turn of the event loop in one system call. */
+/** A pipe takes this much at once: more could be torn by the lines of another worker. */
+const MOST_AT_ONCE = 4_096;
+
+/** To stderr, the lines of one turn of the event loop in as few system calls as can be. */
 function writeLine(line: string): void {
+  if (lines !== "" && lines.length + line.length >= MOST_AT_ONCE) writeLines();
   if (lines === "") {
     setImmediate(writeLines);
     // Who ends the process at once loses none.

@@ -119,6 +119,8 @@ function streamOf(wire: Wire, texts: readonly string[], style = (frame: string, 
 
 interface Seen {
   body: string;
+  /** In how many pieces it came. */
+  pieces: number;
   attempt: Record<string, unknown>;
   /** Frames that were decoded. */
   decoded: number;
@@ -188,10 +190,12 @@ function house(wire: Wire, given: Given = {}): (chunks: readonly Uint8Array[]) =
     chunks = sent;
     decoded = 0;
     const response = await handle(new Request(`http://localhost${wire.path}`, { method: "POST", headers, body }));
-    const received = Buffer.from(await response.arrayBuffer()).toString();
+    const pieces: Uint8Array[] = [];
+    for await (const piece of response.body!) pieces.push(piece);
+    const received = Buffer.concat(pieces).toString();
     const attempt = log.attempts()[0]!;
     log.records.length = 0;
-    return { body: received, attempt, decoded };
+    return { body: received, pieces: pieces.length, attempt, decoded };
   };
 }
 
@@ -234,6 +238,13 @@ describe.each(WIRES)("a stream of $name that passes through", (wire) => {
         expect(decoded).toBeLessThan(wire.head.length + wire.tail.length + 4);
       }
     }
+  });
+
+  test("reaches the caller in one piece where it came in one go", async () => {
+    const stream = streamOf(wire, TEXTS);
+    const { body, pieces } = await house(wire)(oneByOne(stream));
+    expect(body).toBe(stream);
+    expect(pieces).toBe(1);
   });
 
   test("is decoded where something else has changed", async () => {

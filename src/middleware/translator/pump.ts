@@ -36,6 +36,7 @@ export abstract class Pump implements StreamSource, ByteSink {
   /** It ended with a refusal and has said nothing. */
   #declines = false;
 
+  #arrived: Uint8Array[] | undefined;
   #sink: StreamSink | undefined;
   #done = false;
   #held: (Uint8Array | Frame[])[] = [];
@@ -93,6 +94,24 @@ export abstract class Pump implements StreamSource, ByteSink {
 
   data(chunk: Uint8Array): void {
     if (this.#done) return;
+    if (this.#arrived) {
+      this.#arrived.push(chunk);
+      return;
+    }
+    this.#arrived = [chunk];
+    queueMicrotask(this.#work);
+  }
+
+  /** Chunks that came in one packet are worked on, and written, in one piece. */
+  readonly #work = (): void => {
+    const chunks = this.#arrived;
+    if (!chunks) return;
+    this.#arrived = undefined;
+    this.#take(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
+  };
+
+  #take(chunk: Uint8Array): void {
+    if (this.#done) return;
     const before = this.decided;
     try {
       this.read(chunk);
@@ -112,6 +131,7 @@ export abstract class Pump implements StreamSource, ByteSink {
   }
 
   end(): void {
+    this.#work();
     if (this.#done) return;
     try {
       this.readRest();
@@ -122,6 +142,7 @@ export abstract class Pump implements StreamSource, ByteSink {
   }
 
   error(error: Error): void {
+    this.#work();
     if (this.#done) return;
     // What was decoded before the break belongs to the caller.
     this.flush();

@@ -28,6 +28,7 @@ import {
   type ReserveRequest,
   type Units,
 } from "../core/budget-store.ts";
+import { DueLine, type InLine } from "./due-line.ts";
 import { type Due, DueQueue } from "./due-queue.ts";
 import type { SyncBudgetStore } from "./sync-store.ts";
 
@@ -42,7 +43,7 @@ export interface MemoryStoreOptions {
 }
 
 /** One reservation. `due`: when the hold expires; after its end, when it is forgotten. */
-interface Reservation extends Due {
+interface Reservation extends Due, InLine<Reservation> {
   readonly id: string;
   readonly fingerprint: string;
   readonly granted: Units;
@@ -66,6 +67,7 @@ interface Bucket extends Due {
 }
 
 const HOUR = 3_600_000;
+const NO_PARTS: readonly HeldPart[] = [];
 const NOTHING: Sums = { used: 0, held: 0 };
 
 /**
@@ -79,7 +81,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
   const reservations = new Map<string, Reservation>();
   const counters = new Map<string, Counter>();
   const held = new DueQueue<Reservation>();
-  const ended = new DueQueue<Reservation>();
+  const ended = new DueLine<Reservation>();
   const buckets = new DueQueue<Bucket>();
 
   /** The store's time, after everything that fell due until then. */
@@ -89,7 +91,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       apply(expiry(next));
       end(next, "expired", time);
     }
-    for (let next = ended.peek(); next && (next.due <= time || ended.size > maxEnded); next = ended.peek()) {
+    for (let next = ended.first; next && (next.due <= time || ended.size > maxEnded); next = ended.first) {
       ended.remove(next);
       reservations.delete(next.id);
     }
@@ -102,10 +104,15 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
   }
 
   function end(reservation: Reservation, state: ReservationState, time: number): void {
-    if (reservation.slot >= 0) (reservation.state === "held" ? held : ended).remove(reservation);
+    if (reservation.state === "held") held.remove(reservation);
+    else ended.remove(reservation);
+    enlist(reservation, state, time);
+  }
+
+  function enlist(reservation: Reservation, state: ReservationState, time: number): void {
     reservation.state = state;
     // A settled id is only remembered to tell duplicates; the others may still be settled late.
-    if (state === "settled") reservation.parts = [];
+    if (state === "settled") reservation.parts = NO_PARTS;
     reservation.due = time + ENDED_KEPT_MS;
     ended.add(reservation);
   }
@@ -204,6 +211,8 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
         parts,
         due: time + request.ttlMs,
         slot: -1,
+        before: undefined,
+        after: undefined,
       };
       reservations.set(id, reservation);
       held.add(reservation);
@@ -225,12 +234,14 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
           granted: 0,
           onExpire: "release",
           state: "settled",
-          parts: [],
+          parts: NO_PARTS,
           due: 0,
           slot: -1,
+          before: undefined,
+          after: undefined,
         };
         reservations.set(request.id, unknown);
-        end(unknown, "settled", time);
+        enlist(unknown, "settled", time);
       }
       return { outcome, overrun };
     },

@@ -54,8 +54,8 @@ interface Reservation extends Due, InLine<Reservation> {
 
 interface Counter {
   readonly buckets: Map<number, Bucket>;
-  /** Start of the latest bucket that it ever had. */
-  latest: number;
+  /** The latest bucket that it ever had. */
+  latest: Bucket;
 }
 
 /** One bucket of one counter. `due`: when it is forgotten. */
@@ -137,21 +137,25 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
   }
 
   function bucketOf({ counter, bucket: start, keepUntil }: Change): Bucket {
-    let ofCounter = counters.get(counter);
-    if (!ofCounter) {
-      ofCounter = { buckets: new Map(), latest: start };
-      counters.set(counter, ofCounter);
-    }
-    let bucket = ofCounter.buckets.get(start);
-    if (!bucket) {
-      bucket = { counter, start, used: 0, held: 0, due: 0, slot: -1 };
-      ofCounter.buckets.set(start, bucket);
-      ofCounter.latest = Math.max(ofCounter.latest, start);
-      keepBucket(bucket, keepUntil);
-    } else if (bucket.due < keepUntil) {
+    const ofCounter = counters.get(counter);
+    const bucket = ofCounter && find(ofCounter, start);
+    if (!bucket) return newBucket(counter, ofCounter, start, keepUntil);
+    if (bucket.due < keepUntil) {
       buckets.remove(bucket);
       keepBucket(bucket, keepUntil);
     }
+    return bucket;
+  }
+
+  function newBucket(counter: string, ofCounter: Counter | undefined, start: number, keepUntil: number): Bucket {
+    const bucket: Bucket = { counter, start, used: 0, held: 0, due: 0, slot: -1 };
+    if (!ofCounter) {
+      counters.set(counter, { buckets: new Map([[start, bucket]]), latest: bucket });
+    } else {
+      ofCounter.buckets.set(start, bucket);
+      if (start >= ofCounter.latest.start) ofCounter.latest = bucket;
+    }
+    keepBucket(bucket, keepUntil);
     return bucket;
   }
 
@@ -159,8 +163,8 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
   function sums({ counter, bucket, from, step }: CounterRef, last = bucket): Sums {
     const ofCounter = counters.get(counter);
     if (!ofCounter) return NOTHING;
-    if (step === 0) return ofCounter.buckets.get(bucket) ?? NOTHING;
-    const end = Math.min(last, ofCounter.latest);
+    if (step === 0) return find(ofCounter, bucket) ?? NOTHING;
+    const end = Math.min(last, ofCounter.latest.start);
     let used = 0;
     let held = 0;
     for (let start = from; start <= end; start += step) {
@@ -282,6 +286,12 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
 
     close() {},
   };
+}
+
+/** Nearly always the latest one, and that is found without a look-up. */
+function find({ buckets, latest }: Counter, start: number): Bucket | undefined {
+  const isKept = latest.slot >= 0;
+  return isKept && latest.start === start ? latest : buckets.get(start);
 }
 
 /**

@@ -151,7 +151,10 @@ export function reserveAnswer(
   now: number,
 ): ReserveResult {
   if (result.ok) {
-    const after = request.holds.map((hold, i) => counterState(hold, states[i]!, result.amounts[i]!));
+    const after: CounterState[] = [];
+    for (let i = 0; i < states.length; i++) {
+      after.push(counterState(request.holds[i]!, states[i]!, result.amounts[i]!));
+    }
     return { ok: true, granted: result.granted, replayed: false, now, after };
   }
   const denied = result.denied.map((i) => {
@@ -173,12 +176,12 @@ export function replayAnswer(
 
 /** What a granted reservation holds. */
 export function heldParts(holds: readonly Hold[], amounts: readonly Units[], keep: KeepRule = keepUntil): HeldPart[] {
-  return holds.map((hold, i) => ({
-    counter: hold.counter,
-    bucket: hold.bucket,
-    amount: amounts[i]!,
-    keepUntil: keep(hold),
-  }));
+  const parts: HeldPart[] = [];
+  for (let i = 0; i < holds.length; i++) {
+    const hold = holds[i]!;
+    parts.push({ counter: hold.counter, bucket: hold.bucket, amount: amounts[i]!, keepUntil: keep(hold) });
+  }
+  return parts;
 }
 
 /** The changes that put a reservation's parts in place. */
@@ -217,9 +220,11 @@ export function settlement(
       keepUntil,
     });
   }
-  for (const hold of request.holds) {
+  for (let i = 0; i < request.holds.length; i++) {
+    const hold = request.holds[i]!;
+    if (parts[i]?.counter === hold.counter || names(parts, hold.counter)) continue;
     const actual = request.actual.get(hold.counter) ?? 0;
-    if (actual === 0 || names(parts, hold.counter)) continue;
+    if (actual === 0) continue;
     overrun += actual;
     changes.push({ counter: hold.counter, bucket: hold.bucket, used: actual, held: 0, keepUntil: keep(hold) });
   }

@@ -7,7 +7,6 @@ import {
   checkSettle,
   ENDED_KEPT_MS,
   expiry,
-  giveBack,
   grant,
   type HeldPart,
   heldParts,
@@ -18,8 +17,8 @@ import {
   reserveAnswer,
   type Sums,
   settlement,
-  takeHold,
 } from "../budget/arithmetic.ts";
+import { ById, type Identified } from "../budget/by-id.ts";
 import {
   type CounterRef,
   type Hold,
@@ -43,8 +42,7 @@ export interface MemoryStoreOptions {
 }
 
 /** One reservation. `due`: when the hold expires; after its end, when it is forgotten. */
-interface Reservation extends Due, InLine<Reservation> {
-  readonly id: string;
+interface Reservation extends Due, InLine<Reservation>, Identified<Reservation> {
   readonly fingerprint: string;
   readonly granted: Units;
   readonly onExpire: "release" | "charge";
@@ -78,7 +76,7 @@ const NOTHING: Sums = { used: 0, held: 0 };
  * @example const store = memoryStore()
  */
 export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOptions = {}): SyncBudgetStore {
-  const reservations = new Map<string, Reservation>();
+  const reservations = new ById<Reservation>();
   const counters = new Map<string, Counter>();
   const held = new DueQueue<Reservation>();
   const ended = new DueLine<Reservation>();
@@ -93,7 +91,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
     }
     for (let next = ended.first; next && (next.due <= time || ended.size > maxEnded); next = ended.first) {
       ended.remove(next);
-      reservations.delete(next.id);
+      reservations.delete(next);
     }
     for (let next = buckets.peek(); next && next.due <= time; next = buckets.peek()) {
       buckets.remove(next);
@@ -136,7 +134,12 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
     }
   }
 
-  function bucketOf({ counter, bucket: start, keepUntil }: Change): Bucket {
+  /** Puts the parts of a reservation in place, or takes them away again. */
+  function hold(parts: readonly HeldPart[], sign: 1 | -1): void {
+    for (const part of parts) bucketOf(part).held += sign * part.amount;
+  }
+
+  function bucketOf({ counter, bucket: start, keepUntil }: HeldPart | Change): Bucket {
     const ofCounter = counters.get(counter);
     const bucket = ofCounter && find(ofCounter, start);
     if (!bucket) return newBucket(counter, ofCounter, start, keepUntil);
@@ -198,16 +201,19 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       if (found) return replay(request, found, time);
 
       const { id, fingerprint, holds, want, min, onExpire } = request;
-      const states = holds.map((hold) => sums(hold, reach(hold)));
+      const states: Sums[] = [];
+      for (const hold of holds) states.push(sums(hold, reach(hold)));
       const result = grant(holds, states, want, min);
       // The states are live buckets: answer before they change.
       const answer = reserveAnswer(request, states, result, time);
       if (!result.ok) return answer;
 
       const parts = heldParts(holds, result.amounts, keep);
-      apply(takeHold(parts));
+      hold(parts, 1);
       const reservation: Reservation = {
         id,
+        hash: 0,
+        namesake: undefined,
         fingerprint,
         granted: result.granted,
         onExpire,
@@ -218,7 +224,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
         before: undefined,
         after: undefined,
       };
-      reservations.set(id, reservation);
+      reservations.add(reservation);
       held.add(reservation);
       return answer;
     },
@@ -234,6 +240,8 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       else {
         const unknown: Reservation = {
           id: request.id,
+          hash: 0,
+          namesake: undefined,
           fingerprint: "",
           granted: 0,
           onExpire: "release",
@@ -244,7 +252,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
           before: undefined,
           after: undefined,
         };
-        reservations.set(request.id, unknown);
+        reservations.add(unknown);
         enlist(unknown, "settled", time);
       }
       return { outcome, overrun };
@@ -254,7 +262,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       const time = tick();
       const found = reservations.get(id);
       if (found?.state !== "held") return { released: false };
-      apply(giveBack(found.parts));
+      hold(found.parts, -1);
       end(found, "released", time);
       return { released: true };
     },

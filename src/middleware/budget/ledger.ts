@@ -43,18 +43,32 @@ export class Ledger {
   }
 
   /** @throws StoreUnavailable; what an unanswered call may have taken is given back */
-  async reserve(request: Omit<ReserveRequest, "ttlMs">): Promise<ReserveResult> {
-    let answer: MaybePromise<ReserveResult> | undefined;
+  reserve(request: Omit<ReserveRequest, "ttlMs">): MaybePromise<ReserveResult> {
+    const { id, fingerprint, holds, want, min, onExpire } = request;
+    let answer: MaybePromise<ReserveResult>;
     try {
-      answer = this.store.reserve({ ...request, ttlMs: this.#options.ttlMs });
+      answer = this.store.reserve({ id, fingerprint, holds, want, min, ttlMs: this.#options.ttlMs, onExpire });
+    } catch (error) {
+      throw this.#unreserved(id, error);
+    }
+    return answer instanceof Promise ? this.#reservedInTime(id, answer) : answer;
+  }
+
+  async #reservedInTime(id: string, answer: Promise<ReserveResult>): Promise<ReserveResult> {
+    try {
       return await this.inTime(answer);
     } catch (error) {
-      if ((error as { code?: string }).code === "invalid_units") throw error;
-      this.release(request.id);
-      // A call that still waits for its connection may come after this release: give back what it takes then.
-      if (answer instanceof Promise) void answer.then(() => this.release(request.id)).catch(() => {});
-      throw new StoreUnavailable("the budget store cannot be reached", { cause: error });
+      const failure = this.#unreserved(id, error);
+      // A call that still waits for its connection may come after the release: give back what it takes then.
+      if (failure instanceof StoreUnavailable) void answer.then(() => this.release(id)).catch(() => {});
+      throw failure;
     }
+  }
+
+  #unreserved(id: string, error: unknown): unknown {
+    if ((error as { code?: string }).code === "invalid_units") return error;
+    this.release(id);
+    return new StoreUnavailable("the budget store cannot be reached", { cause: error });
   }
 
   settle(request: SettleRequest): void {
@@ -68,8 +82,8 @@ export class Ledger {
   }
 
   /** Keeps a reservation alive while its exchange runs; when it is lost all the same, the exchange is ended. */
-  keepAlive(id: string, exchange: Exchange): void {
-    this.#running.set(id, { exchange, renewedAt: this.#options.now() });
+  keepAlive(id: string, exchange: Exchange, reservedAt = this.#options.now()): void {
+    this.#running.set(id, { exchange, renewedAt: reservedAt });
     this.#wake();
   }
 
@@ -103,19 +117,20 @@ export class Ledger {
   }
 
   #eventually(call: () => MaybePromise<unknown>): void {
-    const again = () => {
-      this.#outbox.push(call);
-      if (this.#outbox.length > MAX_OUTBOX) this.#outbox.shift();
-      this.#wake();
-    };
     try {
       const answer = call();
       if (!(answer instanceof Promise)) return;
-      const sent: Promise<unknown> = answer.catch(again).finally(() => this.#sent.delete(sent));
+      const sent: Promise<unknown> = answer.catch(() => this.#later(call)).finally(() => this.#sent.delete(sent));
       this.#sent.add(sent);
     } catch {
-      again();
+      this.#later(call);
     }
+  }
+
+  #later(call: () => MaybePromise<unknown>): void {
+    this.#outbox.push(call);
+    if (this.#outbox.length > MAX_OUTBOX) this.#outbox.shift();
+    this.#wake();
   }
 
   #wake(): void {

@@ -48,6 +48,8 @@ export interface Coverage {
   readonly defaultMaxTokens: number | undefined;
   readonly maxOutputTokens: number | undefined;
   readonly tokenizer: Tokenizer;
+  /** Of the last reservation: most want the same. */
+  fingerprint: { readonly want: Units; readonly text: string };
 }
 
 /** What was learned of how a target counts tokens. */
@@ -90,6 +92,7 @@ export function coverages(limits: readonly CompiledLimit[]): (identity: Identity
       defaultMaxTokens,
       maxOutputTokens,
       tokenizer: tokenizerOf(target),
+      fingerprint: { want: 0, text: `${target.name}/0` },
     };
   }
 
@@ -124,6 +127,12 @@ export function coverages(limits: readonly CompiledLimit[]): (identity: Identity
     }
     return tokenizer;
   }
+}
+
+/** Tells what a reservation is for from what another one under the same id would be for. */
+export function fingerprintOf(coverage: Coverage, want: Units): string {
+  if (coverage.fingerprint.want !== want) coverage.fingerprint = { want, text: `${coverage.target.name}/${want}` };
+  return coverage.fingerprint.text;
 }
 
 /** Every name comes after its length, so that different names never make one key. */

@@ -43,9 +43,9 @@ export interface MemoryStoreOptions {
 
 /** One reservation. `due`: when the hold expires; after its end, when it is forgotten. */
 interface Reservation extends Due, InLine<Reservation>, Identified<Reservation> {
-  readonly fingerprint: string;
-  readonly granted: Units;
-  readonly onExpire: "release" | "charge";
+  fingerprint: string;
+  granted: Units;
+  onExpire: "release" | "charge";
   state: ReservationState;
   parts: readonly HeldPart[];
 }
@@ -81,6 +81,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
   const held = new DueQueue<Reservation>();
   const ended = new DueLine<Reservation>();
   const buckets = new DueQueue<Bucket>();
+  let forgotten: Reservation | undefined;
 
   /** The store's time, after everything that fell due until then. */
   function tick(): number {
@@ -92,6 +93,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
     for (let next = ended.first; next && (next.due <= time || ended.size > maxEnded); next = ended.first) {
       ended.remove(next);
       reservations.delete(next);
+      forgotten = next;
     }
     for (let next = buckets.peek(); next && next.due <= time; next = buckets.peek()) {
       buckets.remove(next);
@@ -99,6 +101,35 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       else forget(next);
     }
     return time;
+  }
+
+  /**
+   * A record of a new reservation. One that was forgotten is used again: they live long, and a new one each time would
+   * be carried by the garbage collector from one generation to the next.
+   */
+  function record(id: string, fingerprint: string, granted: Units, onExpire: "release" | "charge"): Reservation {
+    const reservation = forgotten ?? {
+      id,
+      hash: 0,
+      namesake: undefined,
+      fingerprint,
+      granted,
+      onExpire,
+      state: "held",
+      parts: NO_PARTS,
+      due: 0,
+      slot: -1,
+      before: undefined,
+      after: undefined,
+    };
+    forgotten = undefined;
+    reservation.id = id;
+    reservation.fingerprint = fingerprint;
+    reservation.granted = granted;
+    reservation.onExpire = onExpire;
+    reservation.state = "held";
+    reservations.add(reservation);
+    return reservation;
   }
 
   function end(reservation: Reservation, state: ReservationState, time: number): void {
@@ -208,23 +239,10 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       const answer = reserveAnswer(request, states, result, time);
       if (!result.ok) return answer;
 
-      const parts = heldParts(holds, result.amounts, keep);
-      hold(parts, 1);
-      const reservation: Reservation = {
-        id,
-        hash: 0,
-        namesake: undefined,
-        fingerprint,
-        granted: result.granted,
-        onExpire,
-        state: "held",
-        parts,
-        due: time + request.ttlMs,
-        slot: -1,
-        before: undefined,
-        after: undefined,
-      };
-      reservations.add(reservation);
+      const reservation = record(id, fingerprint, result.granted, onExpire);
+      reservation.parts = heldParts(holds, result.amounts, keep);
+      reservation.due = time + request.ttlMs;
+      hold(reservation.parts, 1);
       held.add(reservation);
       return answer;
     },
@@ -237,24 +255,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       if (outcome === "duplicate") return { outcome, overrun };
       apply(changes);
       if (found) end(found, "settled", time);
-      else {
-        const unknown: Reservation = {
-          id: request.id,
-          hash: 0,
-          namesake: undefined,
-          fingerprint: "",
-          granted: 0,
-          onExpire: "release",
-          state: "settled",
-          parts: NO_PARTS,
-          due: 0,
-          slot: -1,
-          before: undefined,
-          after: undefined,
-        };
-        reservations.add(unknown);
-        enlist(unknown, "settled", time);
-      }
+      else enlist(record(request.id, "", 0, "release"), "settled", time);
       return { outcome, overrun };
     },
 

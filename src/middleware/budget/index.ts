@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Coverage, coverages } from "../../budget/accounts.ts";
+import { type Coverage, coverages, fingerprintOf } from "../../budget/accounts.ts";
 import { grant, MAX_HOLDS } from "../../budget/arithmetic.ts";
 import { type Demand, demandsOf } from "../../budget/demand.ts";
 import { boundInput } from "../../budget/estimate.ts";
@@ -180,12 +180,12 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 
   function attemptFor(claim: Claim | undefined, exchange: Exchange, next: Next): Promise<Reply> {
     if (!claim) return next(exchange);
-    const { target, demands, want, min } = claim;
+    const { target, coverage, demands, want, min } = claim;
     const isBrokenDown = options.breakdown && demands.length <= MAX_HOLDS / 2;
     if (isBrokenDown) reader.saw(target);
     const request: Request = {
       id: `${exchange.id}:${exchange.attempt}`,
-      fingerprint: `${target.name}/${want}`,
+      fingerprint: fingerprintOf(coverage, want),
       holds: holdsOf(demands, isBrokenDown),
       want,
       min,

@@ -1,3 +1,4 @@
+import { ById, type Identified } from "../../budget/by-id.ts";
 import {
   type BudgetStore,
   ReservationLost,
@@ -20,6 +21,12 @@ export interface LedgerOptions {
   now: () => number;
 }
 
+/** A reservation whose exchange runs. */
+interface Running extends Identified<Running> {
+  readonly exchange: Exchange;
+  renewedAt: number;
+}
+
 /** The store did not answer, or answered with a fault of its own. */
 export class StoreUnavailable extends Error {
   override readonly name = "StoreUnavailable";
@@ -32,7 +39,7 @@ export class StoreUnavailable extends Error {
 export class Ledger {
   readonly store: BudgetStore;
   readonly #options: LedgerOptions;
-  readonly #running = new Map<string, { exchange: Exchange; renewedAt: number }>();
+  readonly #running = new ById<Running>();
   #outbox: (() => MaybePromise<unknown>)[] = [];
   readonly #sent = new Set<Promise<unknown>>();
   #timer: NodeJS.Timeout | undefined;
@@ -72,19 +79,24 @@ export class Ledger {
   }
 
   settle(request: SettleRequest): void {
-    this.#running.delete(request.id);
+    this.#ended(request.id);
     this.#eventually(() => this.store.settle(request));
   }
 
   release(id: string): void {
-    this.#running.delete(id);
+    this.#ended(id);
     this.#eventually(() => this.store.release(id));
   }
 
   /** Keeps a reservation alive while its exchange runs; when it is lost all the same, the exchange is ended. */
   keepAlive(id: string, exchange: Exchange, reservedAt = this.#options.now()): void {
-    this.#running.set(id, { exchange, renewedAt: reservedAt });
+    this.#running.add({ id, hash: 0, namesake: undefined, exchange, renewedAt: reservedAt });
     this.#wake();
+  }
+
+  #ended(id: string): void {
+    const running = this.#running.get(id);
+    if (running) this.#running.delete(running);
   }
 
   async close(): Promise<void> {
@@ -139,12 +151,12 @@ export class Ledger {
 
   #tend(): void {
     const now = this.#options.now();
-    for (const [id, entry] of this.#running) {
+    for (const entry of this.#running) {
       const age = now - entry.renewedAt;
       // A clock that is set back must not put renewals off.
       if (age >= 0 && age < this.#options.ttlMs / 2) continue;
       entry.renewedAt = now;
-      this.#renew(id, entry);
+      this.#renew(entry);
     }
     const waiting = this.#outbox;
     this.#outbox = [];
@@ -155,7 +167,7 @@ export class Ledger {
     }
   }
 
-  #renew(id: string, entry: { exchange: Exchange; renewedAt: number }): void {
+  #renew(entry: Running): void {
     const lost = (error: unknown) => {
       const gone = error instanceof ReservationLost || (error as { code?: string }).code === "reservation_lost";
       // A renewal that failed for another reason is tried again at once, not after the hold has ended.
@@ -166,7 +178,7 @@ export class Ledger {
       }
     };
     try {
-      const answer = this.store.renew({ id, ttlMs: this.#options.ttlMs });
+      const answer = this.store.renew({ id: entry.id, ttlMs: this.#options.ttlMs });
       if (answer instanceof Promise) answer.catch(lost);
     } catch (error) {
       lost(error);

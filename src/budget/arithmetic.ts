@@ -132,14 +132,12 @@ export function grant(holds: readonly Hold[], states: readonly Sums[], want: Uni
   }
   if (denied.length > 0) return { ok: false, denied };
 
-  const amounts: Units[] = [];
-  for (let i = 0; i < holds.length; i++) {
-    const hold = holds[i]!;
+  const amounts = holds.map((hold, i) => {
     const amount = hold.fixed + granted * hold.perUnit;
     const total = states[i]!.used + states[i]!.held + amount;
     if (!(total <= MAX_UNITS)) throw new InvalidUnits(`counter ${show(hold.counter)} would pass 2^53 - 1`);
-    amounts.push(amount);
-  }
+    return amount;
+  });
   return { ok: true, granted, amounts };
 }
 
@@ -151,10 +149,7 @@ export function reserveAnswer(
   now: number,
 ): ReserveResult {
   if (result.ok) {
-    const after: CounterState[] = [];
-    for (let i = 0; i < states.length; i++) {
-      after.push(counterState(request.holds[i]!, states[i]!, result.amounts[i]!));
-    }
+    const after = request.holds.map((hold, i) => counterState(hold, states[i]!, result.amounts[i]!));
     return { ok: true, granted: result.granted, replayed: false, now, after };
   }
   const denied = result.denied.map((i) => {
@@ -176,12 +171,12 @@ export function replayAnswer(
 
 /** What a granted reservation holds. */
 export function heldParts(holds: readonly Hold[], amounts: readonly Units[], keep: KeepRule = keepUntil): HeldPart[] {
-  const parts: HeldPart[] = [];
-  for (let i = 0; i < holds.length; i++) {
-    const hold = holds[i]!;
-    parts.push({ counter: hold.counter, bucket: hold.bucket, amount: amounts[i]!, keepUntil: keep(hold) });
-  }
-  return parts;
+  return holds.map((hold, i) => ({
+    counter: hold.counter,
+    bucket: hold.bucket,
+    amount: amounts[i]!,
+    keepUntil: keep(hold),
+  }));
 }
 
 /** The changes that put a reservation's parts in place. */

@@ -232,8 +232,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       if (found) return replay(request, found, time);
 
       const { id, fingerprint, holds, want, min, onExpire } = request;
-      const states: Sums[] = [];
-      for (const hold of holds) states.push(sums(hold, reach(hold)));
+      const states = holds.map((hold) => sums(hold, reach(hold)));
       const result = grant(holds, states, want, min);
       // The states are live buckets: answer before they change.
       const answer = reserveAnswer(request, states, result, time);

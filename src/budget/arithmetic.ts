@@ -132,11 +132,12 @@ export function grant(holds: readonly Hold[], states: readonly Sums[], want: Uni
   }
   if (denied.length > 0) return { ok: false, denied };
 
-  const amounts = holds.map((hold) => hold.fixed + granted * hold.perUnit);
-  for (let i = 0; i < holds.length; i++) {
-    const total = states[i]!.used + states[i]!.held + amounts[i]!;
-    if (!(total <= MAX_UNITS)) throw new InvalidUnits(`counter ${show(holds[i]!.counter)} would pass 2^53 - 1`);
-  }
+  const amounts = holds.map((hold, i) => {
+    const amount = hold.fixed + granted * hold.perUnit;
+    const total = states[i]!.used + states[i]!.held + amount;
+    if (!(total <= MAX_UNITS)) throw new InvalidUnits(`counter ${show(hold.counter)} would pass 2^53 - 1`);
+    return amount;
+  });
   return { ok: true, granted, amounts };
 }
 
@@ -202,7 +203,8 @@ export function settlement(
   const changes: Change[] = [];
   let overrun = 0;
 
-  for (const { counter, bucket, amount, keepUntil } of parts) {
+  for (let i = 0; i < parts.length; i++) {
+    const { counter, bucket, amount, keepUntil } = parts[i]!;
     const actual = request.actual.get(counter) ?? 0;
     overrun += Math.max(0, actual - (isHeld || isCharged ? amount : 0));
     changes.push({
@@ -213,9 +215,11 @@ export function settlement(
       keepUntil,
     });
   }
-  for (const hold of request.holds) {
+  for (let i = 0; i < request.holds.length; i++) {
+    const hold = request.holds[i]!;
+    if (parts[i]?.counter === hold.counter || names(parts, hold.counter)) continue;
     const actual = request.actual.get(hold.counter) ?? 0;
-    if (actual === 0 || parts.some((part) => part.counter === hold.counter)) continue;
+    if (actual === 0) continue;
     overrun += actual;
     changes.push({ counter: hold.counter, bucket: hold.bucket, used: actual, held: 0, keepUntil: keep(hold) });
   }
@@ -341,10 +345,15 @@ function checkAmounts(
 ): void {
   for (const [counter, amount] of amounts) {
     checkUnits(what, amount);
-    if (!parts.some((part) => part.counter === counter) && !holds.some((hold) => hold.counter === counter)) {
+    if (!names(parts, counter) && !names(holds, counter)) {
       throw new InvalidUnits(`${what} names counter ${show(counter)}, which no hold names`);
     }
   }
+}
+
+function names(parts: readonly { readonly counter: string }[], counter: string): boolean {
+  for (let i = 0; i < parts.length; i++) if (parts[i]!.counter === counter) return true;
+  return false;
 }
 
 function checkUnits(what: string, value: unknown): void {

@@ -5,7 +5,7 @@ import type { Identity } from "../core/exchange.ts";
 import { anyGlob } from "../core/glob.ts";
 import type { Target } from "../core/provider.ts";
 import { NANO } from "../prices/index.ts";
-import { calendarWindows, lifetimeWindow, rollingWindow, type Span } from "./windows.ts";
+import { calendarWindows, lifetimeWindow, rollingWindow, type Span, type Window } from "./windows.ts";
 
 /** What a limit can be counted in. `tokens` are input and output together; `concurrent` are requests that run. */
 export const UNITS = ["tokens", "inputTokens", "outputTokens", "requests", "usd", "concurrent"] as const;
@@ -13,6 +13,8 @@ export type Unit = (typeof UNITS)[number];
 
 const scopeNames = ["gateway", "key", "user", "team", "tag", "provider", "model"] as const;
 type ScopeName = (typeof scopeNames)[number];
+/** What of an identity a limit can look at. */
+export type IdentityScope = Exclude<ScopeName, "gateway" | "provider" | "model">;
 
 const names = z.union([z.string(), z.array(z.string()).min(1)]);
 const whole = z.int().min(0);
@@ -85,6 +87,8 @@ export interface Prospect {
 }
 
 export interface CompiledLimit extends Limit {
+  /** What it looks at of an identity. */
+  readonly identityScopes: readonly IdentityScope[];
   /** Whether the limit covers this attempt. */
   covers(identity: Identity, target: Target): boolean;
   /** Units with their amounts in whole units of the store. */
@@ -103,12 +107,14 @@ export function compileLimit(limit: Limit): CompiledLimit {
   const windowSpan = spanOf(limit);
   const dayOf = calendarWindows({ period: "day", timeZone: limit.timeZone });
   const scopes: ScopeName[] = by === undefined ? ["gateway"] : typeof by === "string" ? [by] : by;
-  const checks = Object.entries(match).map(([scope, patterns]) => {
-    const matches = anyGlob(patterns);
-    return (identity: Identity, target: Target) => valuesOf(scope as ScopeName, identity, target).some(matches);
+  const matched = Object.keys(match) as (keyof typeof match)[];
+  const checks = matched.map((scope) => {
+    const matches = anyGlob(match[scope]!);
+    return (identity: Identity, target: Target) => valuesOf(scope, identity, target).some(matches);
   });
   return {
     ...limit,
+    identityScopes: [...scopes, ...matched].filter(isIdentityScope),
     covers: (identity, target) => checks.every((check) => check(identity, target)),
     amounts: UNITS.flatMap((unit) => {
       const amount = limit[unit];
@@ -150,10 +156,20 @@ function spanOf({ per, timeZone, weekStart }: Limit): (now: number) => Span {
   if (per === undefined || per === "lifetime") return lifetimeWindow;
   if (typeof per === "object") return (now) => rollingWindow({ ms: per.rollingMs }, now);
   const windowAt = calendarWindows({ period: per, timeZone, weekStart });
+  let window: Window | undefined;
+  let span: Span;
   return (now) => {
-    const { start, end } = windowAt(now);
-    return { bucket: start, from: start, step: 0, until: end };
+    const found = windowAt(now);
+    if (found !== window) {
+      window = found;
+      span = { bucket: found.start, from: found.start, step: 0, until: found.end };
+    }
+    return span;
   };
+}
+
+function isIdentityScope(scope: ScopeName): scope is IdentityScope {
+  return scope !== "gateway" && scope !== "provider" && scope !== "model";
 }
 
 function valuesOf(scope: ScopeName, identity: Identity, target: Target): readonly string[] {

@@ -1,7 +1,8 @@
-import type { CounterState, ReserveResult } from "../core/budget-store.ts";
+import type { CounterState, ReserveResult, Units } from "../core/budget-store.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Target } from "../core/provider.ts";
 import { NANO } from "../prices/index.ts";
+import type { HeaderTexts } from "./accounts.ts";
 import type { Demand } from "./demand.ts";
 import type { CompiledLimit, Unit } from "./limits.ts";
 
@@ -69,11 +70,12 @@ export function refusal(
     state,
     demand: demands.find(({ hold }) => hold.counter === state.counter)!,
   }));
-  const ladder = refused.some(({ demand }) => demand.limit.onExceeded === "deny") ? "stop" : "next";
-  const lasting = refused.filter(({ demand }) => demand.unit !== "concurrent");
+  const ladder = refused.some(({ demand }) => demand.account.limit.onExceeded === "deny") ? "stop" : "next";
+  const lasting = refused.filter(({ demand }) => demand.account.unit !== "concurrent");
   const opens = ({ demand }: (typeof refused)[number]) => demand.opensAt ?? Number.POSITIVE_INFINITY;
   const { state, demand } = (lasting.length > 0 ? lasting : refused).reduce((a, b) => (opens(b) > opens(a) ? b : a));
-  const { limit, unit, hold, opensAt } = demand;
+  const { account, hold, opensAt } = demand;
+  const { limit, unit } = account;
   const usage = shown(limit, unit, hold.limit ?? 0, state, opensAt);
   const details = { ...usage, needed: inUnit(unit, state.needed) };
   const provider = target.providerName;
@@ -102,45 +104,83 @@ export function refusal(
   });
 }
 
+/** How much is left of one counter. */
+interface Left {
+  readonly demand: Demand;
+  readonly left: Units;
+  /** Of the limit. */
+  readonly share: number;
+}
+
 /**
- * What is left of the counter that is nearest to its end: `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers)
- * and, for tokens and requests, the `x-ratelimit-*` ones that OpenAI's clients know.
+ * Says what is left of the counter that is nearest to its end: `RateLimit` headers
+ * (draft-ietf-httpapi-ratelimit-headers) and, for tokens and requests, the `x-ratelimit-*` ones that OpenAI's clients
+ * know. `states` are those of the demands.
  */
-export function rateLimitHeaders(
+export function addRateLimitHeaders(
+  headers: Record<string, string>,
   demands: readonly Demand[],
   states: readonly CounterState[],
   now: number,
-): Record<string, string> {
-  const headers: Record<string, string> = {};
-  let tightest: { demand: Demand; share: number; left: number } | undefined;
-  const nearest: Record<string, number> = {};
-  for (const [index, demand] of demands.entries()) {
+): void {
+  let nearest: Left | undefined;
+  let requests: Left | undefined;
+  let tokens: Left | undefined;
+  for (let i = 0; i < demands.length; i++) {
+    const demand = demands[i]!;
+    const { unit } = demand.account;
     const { limit } = demand.hold;
-    const state = states[index];
-    if (!limit || !state || demand.unit === "concurrent") continue;
-    const left = Math.max(0, limit - state.used - state.held);
-    const share = left / limit;
-    if (!tightest || share < tightest.share) tightest = { demand, share, left };
-    const family = demand.unit === "requests" ? "requests" : demand.unit === "usd" ? undefined : "tokens";
-    if (family && share < (nearest[family] ?? Number.POSITIVE_INFINITY)) {
-      nearest[family] = share;
-      headers[`x-ratelimit-limit-${family}`] = String(limit);
-      headers[`x-ratelimit-remaining-${family}`] = String(left);
-      if (demand.opensAt !== undefined) headers[`x-ratelimit-reset-${family}`] = duration(demand.opensAt - now);
-    }
+    if (!limit || unit === "concurrent") continue;
+    const { used, held } = states[i]!;
+    const left = Math.max(0, limit - used - held);
+    const found: Left = { demand, left, share: left / limit };
+    if (isNearer(found, nearest)) nearest = found;
+    if (unit === "requests") requests = isNearer(found, requests) ? found : requests;
+    else if (unit !== "usd") tokens = isNearer(found, tokens) ? found : tokens;
   }
-  if (!tightest) return headers;
-  const { limit, unit, hold, opensAt } = tightest.demand;
-  const name = `"${limit.name.replace(/[^\x20-\x7e]|["\\]/g, "_")}"`;
-  const reset = opensAt === undefined ? "" : `;t=${Math.max(0, Math.ceil((opensAt - now) / 1_000))}`;
-  headers["ratelimit-policy"] = `${name};q=${inUnit(unit, hold.limit!)};qu="${unit}"`;
-  headers.ratelimit = `${name};r=${inUnit(unit, tightest.left)}${reset}`;
-  return headers;
+  if (!nearest) return;
+  if (requests) {
+    const { amount, reset } = headerTexts(requests.demand, now);
+    headers["x-ratelimit-limit-requests"] = amount;
+    headers["x-ratelimit-remaining-requests"] = String(requests.left);
+    if (reset) headers["x-ratelimit-reset-requests"] = reset;
+  }
+  if (tokens) {
+    const { amount, reset } = headerTexts(tokens.demand, now);
+    headers["x-ratelimit-limit-tokens"] = amount;
+    headers["x-ratelimit-remaining-tokens"] = String(tokens.left);
+    if (reset) headers["x-ratelimit-reset-tokens"] = reset;
+  }
+  const { name, policy, end } = headerTexts(nearest.demand, now);
+  headers["ratelimit-policy"] = policy;
+  headers.ratelimit = `${name};r=${inUnit(nearest.demand.account.unit, nearest.left)}${end}`;
+}
+
+function isNearer(one: Left, other: Left | undefined): boolean {
+  return other === undefined || one.share < other.share;
+}
+
+/** Written anew when the limit or the second is another one. */
+function headerTexts({ account, hold, opensAt }: Demand, now: number): HeaderTexts {
+  const limit = hold.limit!;
+  const seconds = opensAt === undefined ? undefined : Math.max(0, Math.ceil((opensAt - now) / 1_000));
+  const last = account.texts;
+  if (last !== undefined && last.limit === limit && last.seconds === seconds) return last;
+  const name = `"${account.limit.name.replace(/[^\x20-\x7e]|["\\]/g, "_")}"`;
+  account.texts = {
+    limit,
+    seconds,
+    name,
+    amount: String(limit),
+    policy: `${name};q=${inUnit(account.unit, limit)};qu="${account.unit}"`,
+    reset: seconds === undefined ? "" : duration(seconds),
+    end: seconds === undefined ? "" : `;t=${seconds}`,
+  };
+  return account.texts;
 }
 
 /** `6h5m4s`, as OpenAI writes it. */
-function duration(ms: number): string {
-  const seconds = Math.max(0, Math.ceil(ms / 1_000));
+function duration(seconds: number): string {
   const [h, m, s] = [Math.floor(seconds / 3_600), Math.floor((seconds % 3_600) / 60), seconds % 60];
   return `${h > 0 ? `${h}h` : ""}${h > 0 || m > 0 ? `${m}m` : ""}${s}s`;
 }

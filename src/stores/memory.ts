@@ -7,7 +7,6 @@ import {
   checkSettle,
   ENDED_KEPT_MS,
   expiry,
-  giveBack,
   grant,
   type HeldPart,
   heldParts,
@@ -18,8 +17,8 @@ import {
   reserveAnswer,
   type Sums,
   settlement,
-  takeHold,
 } from "../budget/arithmetic.ts";
+import { ById, type Identified } from "../budget/by-id.ts";
 import {
   type CounterRef,
   type Hold,
@@ -28,6 +27,7 @@ import {
   type ReserveRequest,
   type Units,
 } from "../core/budget-store.ts";
+import { DueLine, type InLine } from "./due-line.ts";
 import { type Due, DueQueue } from "./due-queue.ts";
 import type { SyncBudgetStore } from "./sync-store.ts";
 
@@ -42,19 +42,18 @@ export interface MemoryStoreOptions {
 }
 
 /** One reservation. `due`: when the hold expires; after its end, when it is forgotten. */
-interface Reservation extends Due {
-  readonly id: string;
-  readonly fingerprint: string;
-  readonly granted: Units;
-  readonly onExpire: "release" | "charge";
+interface Reservation extends Due, InLine<Reservation>, Identified<Reservation> {
+  fingerprint: string;
+  granted: Units;
+  onExpire: "release" | "charge";
   state: ReservationState;
   parts: readonly HeldPart[];
 }
 
 interface Counter {
   readonly buckets: Map<number, Bucket>;
-  /** Start of the latest bucket that it ever had. */
-  latest: number;
+  /** The latest bucket that it ever had. */
+  latest: Bucket;
 }
 
 /** One bucket of one counter. `due`: when it is forgotten. */
@@ -66,6 +65,7 @@ interface Bucket extends Due {
 }
 
 const HOUR = 3_600_000;
+const NO_PARTS: readonly HeldPart[] = [];
 const NOTHING: Sums = { used: 0, held: 0 };
 
 /**
@@ -76,11 +76,12 @@ const NOTHING: Sums = { used: 0, held: 0 };
  * @example const store = memoryStore()
  */
 export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOptions = {}): SyncBudgetStore {
-  const reservations = new Map<string, Reservation>();
+  const reservations = new ById<Reservation>();
   const counters = new Map<string, Counter>();
   const held = new DueQueue<Reservation>();
-  const ended = new DueQueue<Reservation>();
+  const ended = new DueLine<Reservation>();
   const buckets = new DueQueue<Bucket>();
+  let forgotten: Reservation | undefined;
 
   /** The store's time, after everything that fell due until then. */
   function tick(): number {
@@ -89,9 +90,10 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       apply(expiry(next));
       end(next, "expired", time);
     }
-    for (let next = ended.peek(); next && (next.due <= time || ended.size > maxEnded); next = ended.peek()) {
+    for (let next = ended.first; next && (next.due <= time || ended.size > maxEnded); next = ended.first) {
       ended.remove(next);
-      reservations.delete(next.id);
+      reservations.delete(next);
+      forgotten = next;
     }
     for (let next = buckets.peek(); next && next.due <= time; next = buckets.peek()) {
       buckets.remove(next);
@@ -101,11 +103,45 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
     return time;
   }
 
+  /**
+   * A record of a new reservation. One that was forgotten is used again: they live long, and a new one each time would
+   * be carried by the garbage collector from one generation to the next.
+   */
+  function record(id: string, fingerprint: string, granted: Units, onExpire: "release" | "charge"): Reservation {
+    const reservation = forgotten ?? {
+      id,
+      hash: 0,
+      namesake: undefined,
+      fingerprint,
+      granted,
+      onExpire,
+      state: "held",
+      parts: NO_PARTS,
+      due: 0,
+      slot: -1,
+      before: undefined,
+      after: undefined,
+    };
+    forgotten = undefined;
+    reservation.id = id;
+    reservation.fingerprint = fingerprint;
+    reservation.granted = granted;
+    reservation.onExpire = onExpire;
+    reservation.state = "held";
+    reservations.add(reservation);
+    return reservation;
+  }
+
   function end(reservation: Reservation, state: ReservationState, time: number): void {
-    if (reservation.slot >= 0) (reservation.state === "held" ? held : ended).remove(reservation);
+    if (reservation.state === "held") held.remove(reservation);
+    else ended.remove(reservation);
+    enlist(reservation, state, time);
+  }
+
+  function enlist(reservation: Reservation, state: ReservationState, time: number): void {
     reservation.state = state;
     // A settled id is only remembered to tell duplicates; the others may still be settled late.
-    if (state === "settled") reservation.parts = [];
+    if (state === "settled") reservation.parts = NO_PARTS;
     reservation.due = time + ENDED_KEPT_MS;
     ended.add(reservation);
   }
@@ -129,22 +165,31 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
     }
   }
 
-  function bucketOf({ counter, bucket: start, keepUntil }: Change): Bucket {
-    let ofCounter = counters.get(counter);
-    if (!ofCounter) {
-      ofCounter = { buckets: new Map(), latest: start };
-      counters.set(counter, ofCounter);
-    }
-    let bucket = ofCounter.buckets.get(start);
-    if (!bucket) {
-      bucket = { counter, start, used: 0, held: 0, due: 0, slot: -1 };
-      ofCounter.buckets.set(start, bucket);
-      ofCounter.latest = Math.max(ofCounter.latest, start);
-      keepBucket(bucket, keepUntil);
-    } else if (bucket.due < keepUntil) {
+  /** Puts the parts of a reservation in place, or takes them away again. */
+  function hold(parts: readonly HeldPart[], sign: 1 | -1): void {
+    for (const part of parts) bucketOf(part).held += sign * part.amount;
+  }
+
+  function bucketOf({ counter, bucket: start, keepUntil }: HeldPart | Change): Bucket {
+    const ofCounter = counters.get(counter);
+    const bucket = ofCounter && find(ofCounter, start);
+    if (!bucket) return newBucket(counter, ofCounter, start, keepUntil);
+    if (bucket.due < keepUntil) {
       buckets.remove(bucket);
       keepBucket(bucket, keepUntil);
     }
+    return bucket;
+  }
+
+  function newBucket(counter: string, ofCounter: Counter | undefined, start: number, keepUntil: number): Bucket {
+    const bucket: Bucket = { counter, start, used: 0, held: 0, due: 0, slot: -1 };
+    if (!ofCounter) {
+      counters.set(counter, { buckets: new Map([[start, bucket]]), latest: bucket });
+    } else {
+      ofCounter.buckets.set(start, bucket);
+      if (start >= ofCounter.latest.start) ofCounter.latest = bucket;
+    }
+    keepBucket(bucket, keepUntil);
     return bucket;
   }
 
@@ -152,8 +197,8 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
   function sums({ counter, bucket, from, step }: CounterRef, last = bucket): Sums {
     const ofCounter = counters.get(counter);
     if (!ofCounter) return NOTHING;
-    if (step === 0) return ofCounter.buckets.get(bucket) ?? NOTHING;
-    const end = Math.min(last, ofCounter.latest);
+    if (step === 0) return find(ofCounter, bucket) ?? NOTHING;
+    const end = Math.min(last, ofCounter.latest.start);
     let used = 0;
     let held = 0;
     for (let start = from; start <= end; start += step) {
@@ -193,19 +238,10 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       const answer = reserveAnswer(request, states, result, time);
       if (!result.ok) return answer;
 
-      const parts = heldParts(holds, result.amounts, keep);
-      apply(takeHold(parts));
-      const reservation: Reservation = {
-        id,
-        fingerprint,
-        granted: result.granted,
-        onExpire,
-        state: "held",
-        parts,
-        due: time + request.ttlMs,
-        slot: -1,
-      };
-      reservations.set(id, reservation);
+      const reservation = record(id, fingerprint, result.granted, onExpire);
+      reservation.parts = heldParts(holds, result.amounts, keep);
+      reservation.due = time + request.ttlMs;
+      hold(reservation.parts, 1);
       held.add(reservation);
       return answer;
     },
@@ -218,20 +254,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       if (outcome === "duplicate") return { outcome, overrun };
       apply(changes);
       if (found) end(found, "settled", time);
-      else {
-        const unknown: Reservation = {
-          id: request.id,
-          fingerprint: "",
-          granted: 0,
-          onExpire: "release",
-          state: "settled",
-          parts: [],
-          due: 0,
-          slot: -1,
-        };
-        reservations.set(request.id, unknown);
-        end(unknown, "settled", time);
-      }
+      else enlist(record(request.id, "", 0, "release"), "settled", time);
       return { outcome, overrun };
     },
 
@@ -239,7 +262,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       const time = tick();
       const found = reservations.get(id);
       if (found?.state !== "held") return { released: false };
-      apply(giveBack(found.parts));
+      hold(found.parts, -1);
       end(found, "released", time);
       return { released: true };
     },
@@ -271,6 +294,12 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
 
     close() {},
   };
+}
+
+/** Nearly always the latest one, and that is found without a look-up. */
+function find({ buckets, latest }: Counter, start: number): Bucket | undefined {
+  const isKept = latest.slot >= 0;
+  return isKept && latest.start === start ? latest : buckets.get(start);
 }
 
 /**

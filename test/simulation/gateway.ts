@@ -89,7 +89,8 @@ export class SimGateway implements SimProcess {
     const want = 1 + random.below(this.#plan.largest);
     const min = 1 + random.below(Math.min(want, 20));
     const request = { id, fingerprint: `f${want}`, holds, want, min, onExpire: this.#plan.requestsExpireBy };
-    const result = await ledger.reserve(request).catch((error: unknown) => {
+    const reserve = async () => ledger.reserve(request);
+    const result = await reserve().catch((error: unknown) => {
       if (error instanceof StoreUnavailable) return undefined;
       throw error;
     });

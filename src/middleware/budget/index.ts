@@ -1,11 +1,11 @@
-import { LRUCache } from "lru-cache";
 import { z } from "zod";
-import { grant } from "../../budget/arithmetic.ts";
+import { type Coverage, coverages, fingerprintOf } from "../../budget/accounts.ts";
+import { grant, MAX_HOLDS } from "../../budget/arithmetic.ts";
 import { type Demand, demandsOf } from "../../budget/demand.ts";
 import { boundInput } from "../../budget/estimate.ts";
 import { type CompiledLimit, compileLimit, type Unit } from "../../budget/limits.ts";
-import { type BudgetUsage, rateLimitHeaders, refusal, shown } from "../../budget/report.ts";
-import type { CounterState, Hold, ReserveResult, SettleRequest } from "../../core/budget-store.ts";
+import { addRateLimitHeaders, type BudgetUsage, refusal, shown } from "../../budget/report.ts";
+import type { Hold, ReserveRequest, ReserveResult } from "../../core/budget-store.ts";
 import { GatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange, Identity, Outcome } from "../../core/exchange.ts";
 import {
@@ -18,11 +18,12 @@ import {
 import type { Target } from "../../core/provider.ts";
 import type { Reply } from "../../core/reply.ts";
 import type { Usage } from "../../core/usage.ts";
+import type { MaybePromise } from "../../core/util.ts";
 import { priceOf } from "../../prices/index.ts";
 import { memoryStore } from "../../stores/memory.ts";
 import { Ledger, StoreUnavailable } from "./ledger.ts";
 import { type BudgetOptions, budgetOptions } from "./options.ts";
-import { grantable, outputOf } from "./output.ts";
+import { askedOf, grantable } from "./output.ts";
 import { usageReader } from "./usage.ts";
 import { warner } from "./warnings.ts";
 
@@ -45,6 +46,29 @@ export type BudgetMiddleware = {
   /** Adds to a prepaid limit, at once and for good. */
   topUp(payment: TopUp): Promise<void>;
 } & Middleware;
+
+/** What an attempt has to reserve. */
+interface Claim {
+  readonly target: Target;
+  readonly coverage: Coverage;
+  readonly demands: readonly Demand[];
+  readonly inputTokens: number;
+  readonly time: number;
+  readonly choices: number;
+  readonly want: number;
+  readonly min: number;
+  /** What it costs depends on how much it may put out. */
+  readonly isElastic: boolean;
+}
+
+/** What a reservation came to, and for which demands: where the store is away, only those that this process counts. */
+interface Reserved {
+  readonly result: ReserveResult | undefined;
+  readonly demands: readonly Demand[];
+  readonly isAway: boolean;
+}
+
+type Request = Omit<ReserveRequest, "ttlMs">;
 
 /**
  * Hard caps: reserves what an attempt may cost, in one atomic call to the store, before the upstream sees it, and
@@ -72,12 +96,12 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 
   // Configured: options and limits. Per gateway: the plan. Per request: what the ledger keeps.
   let plan: GatewayPlan | undefined;
+  const coverageOf = coverages(limits);
+  const requestCoverageOf = coverages(requestLimits);
   let clockOffset = 0;
   const now = () => (plan ? plan.now() : Date.now()) + clockOffset;
   const ledger = new Ledger(store, { timeoutMs: options.storeTimeoutMs, ttlMs: options.holdTtlMs, now });
   const local = limits.some((limit) => limit.onStoreError === "local") ? memoryStore({ now }) : undefined;
-  const remaining = new LRUCache<string, number>({ max: 10_000 });
-  const bias = new LRUCache<string, number>({ max: 1_000 });
   const reader = usageReader({
     store,
     limits,
@@ -89,25 +113,30 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   const warn = warner({ store, now, onWarning: options.onWarning, ttlMs: options.holdTtlMs });
   let drains = 0;
 
-  /** What an attempt has to reserve; `undefined` where no limit covers it. */
-  async function claimOf(exchange: Exchange) {
+  /** `undefined` where no limit covers the attempt. A promise only where a limit is prepaid. */
+  function claimOf(exchange: Exchange): MaybePromise<Claim | undefined> {
     // Models are listed and tokens counted for nothing.
     if (exchange.operation !== "chat" && exchange.operation !== "embeddings") return undefined;
-    const target = exchange.target!;
-    const covering = limits.filter((limit) => limit.covers(exchange.identity, target));
-    if (covering.length === 0) return undefined;
+    const coverage = coverageOf(exchange.identity, exchange.target!);
+    if (coverage.accounts.length === 0) return undefined;
+    if (!coverage.isPrepaid) return claim(exchange, coverage, NO_CREDITS);
+    return reader.credits(coverage.accounts).then((credits) => claim(exchange, coverage, credits));
+  }
 
-    const inputTokens = estimate(exchange, target);
+  function claim(exchange: Exchange, coverage: Coverage, credits: (counter: string) => number): Claim | undefined {
+    const target = exchange.target!;
+    const inputTokens = estimate(exchange, coverage);
     const time = now();
-    const prepaid = covering.some(({ per }) => per === "lifetime");
-    const credits = prepaid ? await reader.credits(covering, exchange.identity, target) : NO_CREDITS;
-    const demands = demandsOf(covering, exchange.identity, target, inputTokens, time, credits);
+    const demands = demandsOf(coverage, target, inputTokens, time, credits);
     if (demands.length === 0) return undefined;
 
-    const { asked, choices } = outputOf(exchange, target, options.defaultMaxTokens);
-    const want = grantable(asked, choices, demands, remaining, options.maxShare);
+    const isChat = exchange.operation === "chat";
+    const asked = isChat ? askedOf(exchange, coverage, options.defaultMaxTokens) : 0;
+    const choices = isChat ? exchange.bounds.choices : 1;
+    const want = grantable(asked, choices, demands, options.maxShare);
     const min = Math.min(want, options.minGrant * choices);
-    return { target, covering, demands, inputTokens, time, choices, want, min };
+    const isElastic = demands.some(({ hold }) => hold.perUnit > 0);
+    return { target, coverage, demands, inputTokens, time, choices, want, min, isElastic };
   }
 
   /** What an attempt would find: how its limits stand, and whether they have room for it. */
@@ -115,10 +144,10 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     try {
       const claim = await claimOf(exchange);
       if (!claim) return {};
-      const { demands, target, time, choices, want, min } = claim;
+      const { demands, target, time, choices, want, min, isElastic } = claim;
       const holds = demands.map(({ hold }) => hold);
       const states = await ledger.inTime(store.usage(holds));
-      const seen = demands.map(({ limit, unit, hold, opensAt }, index) =>
+      const seen = demands.map(({ account: { limit, unit }, hold, opensAt }, index) =>
         shown(limit, unit, hold.limit ?? 0, states[index]!, opensAt),
       );
       const room = grant(holds, states, want, min);
@@ -131,57 +160,73 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
         }));
         return { limits: seen, refused: refusal(demands, denied, target, { now: time, status: options.status }) };
       }
-      if (holds.some(({ perUnit }) => perUnit > 0)) exchange.grantedTokens = Math.floor(room.granted / choices);
+      if (isElastic) exchange.grantedTokens = Math.floor(room.granted / choices);
       return { limits: seen };
     } catch (error) {
       return { refused: toGatewayError(error) };
     }
   }
 
-  async function attempt(exchange: Exchange, next: Next): Promise<Reply> {
-    const claim = await claimOf(exchange);
+  // Not async: with a store that answers at once, an attempt waits for nothing before its upstream.
+  function attempt(exchange: Exchange, next: Next): Promise<Reply> {
+    try {
+      const claim = claimOf(exchange);
+      if (claim instanceof Promise) return claim.then((found) => attemptFor(found, exchange, next));
+      return attemptFor(claim, exchange, next);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  function attemptFor(claim: Claim | undefined, exchange: Exchange, next: Next): Promise<Reply> {
     if (!claim) return next(exchange);
-    const { target, covering, demands, inputTokens, time, choices, want, min } = claim;
-    const breakdown = reader.breakdownHolds(demands, target);
-    const request = {
+    const { target, coverage, demands, want, min } = claim;
+    const isBrokenDown = options.breakdown && demands.length <= MAX_HOLDS / 2;
+    if (isBrokenDown) reader.saw(target);
+    const request: Request = {
       id: `${exchange.id}:${exchange.attempt}`,
-      fingerprint: `${target.name}/${want}`,
-      holds: [...demands.map(({ hold }) => hold), ...breakdown.filter((hold) => hold !== undefined)],
+      fingerprint: fingerprintOf(coverage, want),
+      holds: holdsOf(demands, isBrokenDown),
       want,
       min,
       onExpire: options.onExpire,
-    } as const;
-    let away = false;
-    const result = await ledger.reserve(request).catch((error: unknown) => {
-      if (!(error instanceof StoreUnavailable)) throw error;
-      away = true;
-      return withoutStore(covering, demands, request, error, target);
-    });
+    };
+    const reserved = reserve(claim, request);
+    if (reserved instanceof Promise) return reserved.then((found) => begin(exchange, claim, request, found, next));
+    return begin(exchange, claim, request, reserved, next);
+  }
+
+  function begin(
+    exchange: Exchange,
+    claim: Claim,
+    request: Request,
+    { result, demands, isAway }: Reserved,
+    next: Next,
+  ): Promise<Reply> {
+    const { target, time } = claim;
     if (result && !result.ok) throw refusal(demands, result.denied, target, { now: time, status: options.status });
-    if (result) granted(exchange, demands, result, choices, time);
+    if (result) granted(exchange, claim, demands, result);
     // What the store does not hold cannot be renewed there, and is not lost when it comes back.
-    if (!away) ledger.keepAlive(request.id, exchange);
+    if (!isAway) ledger.keepAlive(request.id, exchange, time);
     if (options.onDisconnect === "drain") exchange.mayDrain = () => startDrain(exchange);
-    exchange.onFinish((outcome) => finish(exchange, target, demands, breakdown, request, outcome, inputTokens));
+    exchange.onFinish((outcome) => finish(exchange, claim, request, outcome));
     return next(exchange);
   }
 
   /** An answer that no target gave costs no tokens and no money; it is one request, for limits that name no target. */
   async function hit(exchange: Exchange): Promise<void> {
-    const covering = requestLimits.filter((limit) => limit.covers(exchange.identity, NOBODY));
-    if (covering.length === 0) return;
+    const coverage = requestCoverageOf(exchange.identity, NOBODY);
+    const { accounts, isPrepaid } = coverage;
+    if (accounts.length === 0) return;
     const time = now();
-    const prepaid = covering.some(({ per }) => per === "lifetime");
-    const credits = prepaid ? await reader.credits(covering, exchange.identity, NOBODY) : NO_CREDITS;
-    const demands = demandsOf(covering, exchange.identity, NOBODY, 0, time, credits);
+    const credits = isPrepaid ? await reader.credits(accounts) : NO_CREDITS;
+    const demands = demandsOf(coverage, NOBODY, 0, time, credits);
     const holds = demands.map(({ hold }) => hold);
     const request = { id: `${exchange.id}:0`, fingerprint: "hit", holds, want: 0, min: 0, onExpire: "charge" } as const;
-    const result = await ledger.reserve(request).catch((error: unknown) => {
-      if (!(error instanceof StoreUnavailable)) throw error;
-      return withoutStore(covering, demands, request, error, NOBODY);
-    });
+    const reserved = await reserve({ target: NOBODY, coverage, demands }, request);
+    const { result } = reserved;
     if (result && !result.ok) throw refusal(demands, result.denied, NOBODY, { now: time, status: options.status });
-    if (result) exchange.addResponseHeaders(rateLimitHeaders(demands, result.after, time));
+    if (result) addRateLimitHeaders(exchange.responseHeaders, reserved.demands, result.after, time);
     const actual = new Map(holds.map(({ counter }) => [counter, 1]));
     local?.settle({ id: request.id, actual, holds });
     ledger.settle({ id: request.id, actual, holds });
@@ -190,49 +235,59 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 
   function granted(
     exchange: Exchange,
+    { choices, time, isElastic }: Claim,
     demands: readonly Demand[],
     result: ReserveResult & { ok: true },
-    choices: number,
-    time: number,
-  ) {
+  ): void {
     if (plan && store.traits.clock === "store") clockOffset = result.now - plan.now();
-    remember(result.after);
-    if (demands.some(({ hold }) => hold.perUnit > 0)) exchange.grantedTokens = Math.floor(result.granted / choices);
-    exchange.addResponseHeaders(rateLimitHeaders(demands, result.after, time));
+    for (let i = 0; i < demands.length; i++) {
+      const { bucket, limit, used, held } = result.after[i]!;
+      if (limit === null) continue;
+      const { standing } = demands[i]!.account;
+      standing.bucket = bucket;
+      standing.left = Math.max(0, limit - used - held);
+    }
+    if (isElastic) exchange.grantedTokens = Math.floor(result.granted / choices);
+    addRateLimitHeaders(exchange.responseHeaders, demands, result.after, time);
+  }
+
+  /** Reserves in the store; at once where that answers at once. */
+  function reserve(claim: Pick<Claim, "target" | "coverage" | "demands">, request: Request): MaybePromise<Reserved> {
+    const { demands } = claim;
+    const away = (error: unknown) => withoutStore(claim, request, error);
+    try {
+      const answer = ledger.reserve(request);
+      if (answer instanceof Promise) return answer.then((result) => ({ result, demands, isAway: false }), away);
+      return { result: answer, demands, isAway: false };
+    } catch (error) {
+      return away(error);
+    }
   }
 
   /** The store is away: refuse, count locally, or let pass, as the strictest of the limits says. */
   function withoutStore(
-    covering: readonly CompiledLimit[],
-    demands: readonly Demand[],
-    request: Parameters<Ledger["reserve"]>[0],
-    error: StoreUnavailable,
-    target: Target,
-  ): ReserveResult | undefined {
-    const strict = covering.find((limit) => limit.onStoreError === "deny");
+    { coverage, demands, target }: Pick<Claim, "target" | "coverage" | "demands">,
+    request: Request,
+    error: unknown,
+  ): Reserved {
+    if (!(error instanceof StoreUnavailable)) throw error;
+    const strict = coverage.limits.find((limit) => limit.onStoreError === "deny");
     if (strict) {
       throw new GatewayError("budget_unavailable", `Limit "${strict.name}" refuses, because ${error.message}`, {
         provider: target.providerName,
         cause: error.cause,
       });
     }
-    const counted = demands.filter(({ limit }) => limit.onStoreError === "local");
-    if (counted.length === 0 || !local) return undefined;
+    const counted = demands.filter(({ account }) => account.limit.onStoreError === "local");
+    if (counted.length === 0 || !local) return { result: undefined, demands: counted, isAway: true };
     const holds = counted.map(({ hold }) => ({ ...hold, limit: Math.floor((hold.limit ?? 0) / options.processes) }));
-    return local.reserve({ ...request, holds, ttlMs: options.holdTtlMs });
+    const result = local.reserve({ ...request, holds, ttlMs: options.holdTtlMs });
+    return { result, demands: counted, isAway: true };
   }
 
-  function finish(
-    exchange: Exchange,
-    target: Target,
-    demands: readonly Demand[],
-    breakdown: readonly (Hold | undefined)[],
-    request: Pick<SettleRequest, "id" | "holds">,
-    outcome: Outcome,
-    inputTokens: number,
-  ): void {
-    const { id, holds } = request;
-    if (outcome.usage) learn(target, inputTokens, outcome.usage);
+  function finish(exchange: Exchange, claim: Claim, { id, holds }: Request, outcome: Outcome): void {
+    const { target, coverage, demands, inputTokens } = claim;
+    if (outcome.usage) learn(coverage, inputTokens, outcome.usage);
     const charged = chargeOf(outcome, inputTokens);
     if (!charged) {
       local?.release(id);
@@ -240,12 +295,12 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
       return;
     }
     const cost = outcome.usage ? (outcome.costNanoUsd ?? null) : priceOf(target, charged, outcome.model);
+    const isBrokenDown = holds.length > demands.length;
     const actual = new Map<string, number>();
-    for (const [index, { unit, hold }] of demands.entries()) {
-      const amount = amountOf(unit, charged, cost);
-      actual.set(hold.counter, amount);
-      const part = breakdown[index];
-      if (part) actual.set(part.counter, amount);
+    for (const { account } of demands) {
+      const amount = amountOf(account.unit, charged, cost);
+      actual.set(account.counter, amount);
+      if (isBrokenDown && account.unit !== "concurrent") actual.set(account.part, amount);
     }
     local?.settle({ id, actual, holds });
     ledger.settle({ id, actual, holds });
@@ -261,26 +316,19 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     return true;
   }
 
-  function estimate(exchange: Exchange, target: Target): number {
+  function estimate(exchange: Exchange, { tokenizer }: Coverage): number {
     if (typeof options.estimate === "function") return checkedCount(options.estimate(exchange));
     if (options.estimate === "bound") return boundInput(exchange);
-    return Math.ceil(exchange.services.estimateInput(exchange) * 1.2 * (bias.get(target.name) ?? 1));
+    return Math.ceil(exchange.services.estimateInput(exchange) * 1.2 * tokenizer.bias);
   }
 
   /** Learns where a model's tokenizer makes more of our text than we guess: up at once, down slowly. */
-  function learn(target: Target, estimated: number, usage: Usage): void {
+  function learn({ tokenizer }: Coverage, estimated: number, usage: Usage): void {
     if (usage.estimated || estimated <= 0 || options.estimate !== "typical") return;
-    const before = bias.get(target.name) ?? 1;
+    const before = tokenizer.bias;
     const ratio = Math.min(16, (usage.inputTokens / estimated) * before);
-    bias.set(target.name, Math.max(1, ratio > before ? ratio : before * 0.95 + ratio * 0.05));
+    tokenizer.bias = Math.max(1, ratio > before ? ratio : before * 0.95 + ratio * 0.05);
   }
-
-  function remember(states: readonly CounterState[]): void {
-    for (const { counter, bucket, limit, used, held } of states) {
-      if (limit !== null) remaining.set(`${counter}@${bucket}`, Math.max(0, limit - used - held));
-    }
-  }
-
   async function topUp({ limit: name, amount, identity = {}, id }: TopUp): Promise<void> {
     const limit = limits.find((each) => each.name === name);
     if (limit?.per !== "lifetime") throw new TypeError(`budget.topUp: "${name}" is not a lifetime limit`);
@@ -313,6 +361,19 @@ const NO_CREDITS = () => 0;
 
 /** Where an answer comes from that no target gave. Limits that name no target do not look at it. */
 const NOBODY = { providerName: "", model: "", name: "" } as Target;
+
+/** The demands' own, and one more for each whose parts are told apart: that one only counts. */
+function holdsOf(demands: readonly Demand[], isBrokenDown: boolean): Hold[] {
+  const holds: Hold[] = [];
+  for (const { hold } of demands) holds.push(hold);
+  if (!isBrokenDown) return holds;
+  for (const { account, hold } of demands) {
+    if (account.unit === "concurrent") continue;
+    const { bucket, from, step, until } = hold;
+    holds.push({ counter: account.part, bucket, from, step, until, fixed: 0, perUnit: 0, limit: null });
+  }
+  return holds;
+}
 
 function namesNoTarget({ match, by }: CompiledLimit): boolean {
   const named = [by ?? []].flat();

@@ -1,3 +1,4 @@
+import { ById, type Identified } from "../../budget/by-id.ts";
 import {
   type BudgetStore,
   ReservationLost,
@@ -20,6 +21,12 @@ export interface LedgerOptions {
   now: () => number;
 }
 
+/** A reservation whose exchange runs. */
+interface Running extends Identified<Running> {
+  readonly exchange: Exchange;
+  renewedAt: number;
+}
+
 /** The store did not answer, or answered with a fault of its own. */
 export class StoreUnavailable extends Error {
   override readonly name = "StoreUnavailable";
@@ -32,7 +39,7 @@ export class StoreUnavailable extends Error {
 export class Ledger {
   readonly store: BudgetStore;
   readonly #options: LedgerOptions;
-  readonly #running = new Map<string, { exchange: Exchange; renewedAt: number }>();
+  readonly #running = new ById<Running>();
   #outbox: (() => MaybePromise<unknown>)[] = [];
   readonly #sent = new Set<Promise<unknown>>();
   #timer: NodeJS.Timeout | undefined;
@@ -43,34 +50,53 @@ export class Ledger {
   }
 
   /** @throws StoreUnavailable; what an unanswered call may have taken is given back */
-  async reserve(request: Omit<ReserveRequest, "ttlMs">): Promise<ReserveResult> {
-    let answer: MaybePromise<ReserveResult> | undefined;
+  reserve(request: Omit<ReserveRequest, "ttlMs">): MaybePromise<ReserveResult> {
+    const { id, fingerprint, holds, want, min, onExpire } = request;
+    let answer: MaybePromise<ReserveResult>;
     try {
-      answer = this.store.reserve({ ...request, ttlMs: this.#options.ttlMs });
+      answer = this.store.reserve({ id, fingerprint, holds, want, min, ttlMs: this.#options.ttlMs, onExpire });
+    } catch (error) {
+      throw this.#unreserved(id, error);
+    }
+    return answer instanceof Promise ? this.#reservedInTime(id, answer) : answer;
+  }
+
+  async #reservedInTime(id: string, answer: Promise<ReserveResult>): Promise<ReserveResult> {
+    try {
       return await this.inTime(answer);
     } catch (error) {
-      if ((error as { code?: string }).code === "invalid_units") throw error;
-      this.release(request.id);
-      // A call that still waits for its connection may come after this release: give back what it takes then.
-      if (answer instanceof Promise) void answer.then(() => this.release(request.id)).catch(() => {});
-      throw new StoreUnavailable("the budget store cannot be reached", { cause: error });
+      const failure = this.#unreserved(id, error);
+      // A call that still waits for its connection may come after the release: give back what it takes then.
+      if (failure instanceof StoreUnavailable) void answer.then(() => this.release(id)).catch(() => {});
+      throw failure;
     }
   }
 
+  #unreserved(id: string, error: unknown): unknown {
+    if ((error as { code?: string }).code === "invalid_units") return error;
+    this.release(id);
+    return new StoreUnavailable("the budget store cannot be reached", { cause: error });
+  }
+
   settle(request: SettleRequest): void {
-    this.#running.delete(request.id);
+    this.#ended(request.id);
     this.#eventually(() => this.store.settle(request));
   }
 
   release(id: string): void {
-    this.#running.delete(id);
+    this.#ended(id);
     this.#eventually(() => this.store.release(id));
   }
 
   /** Keeps a reservation alive while its exchange runs; when it is lost all the same, the exchange is ended. */
-  keepAlive(id: string, exchange: Exchange): void {
-    this.#running.set(id, { exchange, renewedAt: this.#options.now() });
+  keepAlive(id: string, exchange: Exchange, reservedAt = this.#options.now()): void {
+    this.#running.add({ id, hash: 0, namesake: undefined, exchange, renewedAt: reservedAt });
     this.#wake();
+  }
+
+  #ended(id: string): void {
+    const running = this.#running.get(id);
+    if (running) this.#running.delete(running);
   }
 
   async close(): Promise<void> {
@@ -103,19 +129,20 @@ export class Ledger {
   }
 
   #eventually(call: () => MaybePromise<unknown>): void {
-    const again = () => {
-      this.#outbox.push(call);
-      if (this.#outbox.length > MAX_OUTBOX) this.#outbox.shift();
-      this.#wake();
-    };
     try {
       const answer = call();
       if (!(answer instanceof Promise)) return;
-      const sent: Promise<unknown> = answer.catch(again).finally(() => this.#sent.delete(sent));
+      const sent: Promise<unknown> = answer.catch(() => this.#later(call)).finally(() => this.#sent.delete(sent));
       this.#sent.add(sent);
     } catch {
-      again();
+      this.#later(call);
     }
+  }
+
+  #later(call: () => MaybePromise<unknown>): void {
+    this.#outbox.push(call);
+    if (this.#outbox.length > MAX_OUTBOX) this.#outbox.shift();
+    this.#wake();
   }
 
   #wake(): void {
@@ -124,12 +151,12 @@ export class Ledger {
 
   #tend(): void {
     const now = this.#options.now();
-    for (const [id, entry] of this.#running) {
+    for (const entry of this.#running) {
       const age = now - entry.renewedAt;
       // A clock that is set back must not put renewals off.
       if (age >= 0 && age < this.#options.ttlMs / 2) continue;
       entry.renewedAt = now;
-      this.#renew(id, entry);
+      this.#renew(entry);
     }
     const waiting = this.#outbox;
     this.#outbox = [];
@@ -140,7 +167,7 @@ export class Ledger {
     }
   }
 
-  #renew(id: string, entry: { exchange: Exchange; renewedAt: number }): void {
+  #renew(entry: Running): void {
     const lost = (error: unknown) => {
       const gone = error instanceof ReservationLost || (error as { code?: string }).code === "reservation_lost";
       // A renewal that failed for another reason is tried again at once, not after the hold has ended.
@@ -151,7 +178,7 @@ export class Ledger {
       }
     };
     try {
-      const answer = this.store.renew({ id, ttlMs: this.#options.ttlMs });
+      const answer = this.store.renew({ id: entry.id, ttlMs: this.#options.ttlMs });
       if (answer instanceof Promise) answer.catch(lost);
     } catch (error) {
       lost(error);

@@ -1,6 +1,5 @@
-import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
-import type { Demand } from "../../budget/demand.ts";
+import { type Account, creditCounter, partOf } from "../../budget/accounts.ts";
 import type { CompiledLimit, Unit } from "../../budget/limits.ts";
 import { type BudgetUsage, inUnit, shown } from "../../budget/report.ts";
 import { lifetimeWindow } from "../../budget/windows.ts";
@@ -21,41 +20,16 @@ export interface UsageReaderOptions {
   inTime<T>(answer: MaybePromise<T>): Promise<T>;
 }
 
-/** A counter is at most 256 bytes; a long one is told by its hash. */
-const derived = (counter: string, suffix: string) =>
-  `${counter.length + suffix.length <= 250 ? counter : createHash("sha256").update(counter).digest("base64url")}${suffix}`;
-
-/** Where top-ups of a prepaid counter are kept: they only grow, so that a stale reading is only stricter. */
-export const creditCounter = (counter: string) => derived(counter, "|+");
-
 /** Reads counters: what is left for users, which model used what, and top-ups of prepaid limits. */
 export function usageReader({ store, limits, now, breakdown, plan, inTime }: UsageReaderOptions) {
   const seen = new LRUCache<string, Target>({ max: 500 });
-  const suffixes = new LRUCache<string, string>({ max: 1_000 });
+  let lastSeen: Target | undefined;
   const creditCache = new LRUCache<string, number>({ max: 10_000, ttl: 1_000 });
 
-  const breakdownCounter = (counter: string, target: Target) => derived(counter, suffixOf(target));
-
-  /** Hashed once per target: names can be long, counters cannot. */
-  function suffixOf(target: Target): string {
-    const name = target.name;
-    let suffix = suffixes.get(name);
-    if (suffix === undefined) {
-      suffix = `|m${createHash("sha256").update(name).digest("base64url").slice(0, 12)}`;
-      suffixes.set(name, suffix);
-    }
-    return suffix;
-  }
-
-  /** Holds that only count what a model used, by the place of the demand they belong to. */
-  function breakdownHolds(demands: readonly Demand[], target: Target): (Hold | undefined)[] {
-    if (!breakdown || demands.length > 16) return [];
+  function saw(target: Target): void {
+    if (target === lastSeen) return;
+    lastSeen = target;
     seen.set(target.name, target);
-    return demands.map(({ unit, hold }) =>
-      unit === "concurrent"
-        ? undefined
-        : { ...hold, counter: breakdownCounter(hold.counter, target), fixed: 0, perUnit: 0, limit: null },
-    );
   }
 
   /** Targets a limit can speak of without a request: those seen, those of the rules, and one per provider. */
@@ -99,7 +73,7 @@ export function usageReader({ store, limits, now, breakdown, plan, inTime }: Usa
   ): Promise<BudgetUsage> {
     const { from, bucket, step } = limit.span(unit, time);
     const models = breakdown && unit !== "concurrent" ? covered.filter(({ model }) => model !== "*") : [];
-    const refs = [counter, ...models.map((target) => breakdownCounter(counter, target))];
+    const refs = [counter, ...models.map((target) => partOf(counter, target))];
     const [state, ...parts] = await store.usage(refs.map((name) => ({ counter: name, from, bucket, step })));
     const released = unit === "concurrent" ? { amount, until: undefined } : limit.released(amount, time);
     const credit = limit.per === "lifetime" ? await readCredit(counter) : 0;
@@ -121,22 +95,13 @@ export function usageReader({ store, limits, now, breakdown, plan, inTime }: Usa
   }
 
   /** Top-ups of all prepaid counters of an attempt; read again after a second. A store that is away adds nothing. */
-  async function credits(
-    covering: readonly CompiledLimit[],
-    identity: Identity,
-    target: Target,
-  ): Promise<(counter: string) => number> {
-    for (const limit of covering) {
-      if (limit.per !== "lifetime") continue;
-      for (const { unit } of limit.amounts) {
-        for (const counter of limit.counters(unit, identity, target)) {
-          if (creditCache.has(counter)) continue;
-          try {
-            creditCache.set(counter, await inTime(readCredit(counter)));
-          } catch {
-            // The reservation that follows decides what a missing store means.
-          }
-        }
+  async function credits(accounts: readonly Account[]): Promise<(counter: string) => number> {
+    for (const { limit, counter } of accounts) {
+      if (limit.per !== "lifetime" || creditCache.has(counter)) continue;
+      try {
+        creditCache.set(counter, await inTime(readCredit(counter)));
+      } catch {
+        // The reservation that follows decides what a missing store means.
       }
     }
     return (counter) => creditCache.get(counter) ?? 0;
@@ -160,5 +125,5 @@ export function usageReader({ store, limits, now, breakdown, plan, inTime }: Usa
     await store.settle({ id: `topup:${id}`, actual, holds });
   }
 
-  return { usage, credits, credit, breakdownHolds };
+  return { usage, credits, credit, saw };
 }

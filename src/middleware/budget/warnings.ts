@@ -16,7 +16,8 @@ export interface WarnerOptions {
 export function warner({ store, now, ttlMs, onWarning }: WarnerOptions) {
   const told = new LRUCache<string, true>({ max: 10_000 });
 
-  async function check(exchange: Exchange, { limit, unit, hold, opensAt }: Demand, share: number): Promise<void> {
+  async function check(exchange: Exchange, demand: Demand, share: number): Promise<void> {
+    const { account, hold, opensAt } = demand;
     const key = `${hold.counter}@${hold.bucket}>${share}`;
     if (told.has(key) || !hold.limit) return;
     const { counter, from, bucket, step } = hold;
@@ -36,6 +37,7 @@ export function warner({ store, now, ttlMs, onWarning }: WarnerOptions) {
     });
     if (!first.ok || first.replayed) return;
     await store.release(`warned:${key}`);
+    const { limit, unit } = account;
     const warning: BudgetWarning = {
       limit: limit.name,
       share,
@@ -50,10 +52,10 @@ export function warner({ store, now, ttlMs, onWarning }: WarnerOptions) {
 
   return (exchange: Exchange, demands: readonly Demand[]): void => {
     for (const demand of demands) {
-      for (const share of demand.limit.warnAt ?? []) {
-        // A warning must never break an answer.
-        check(exchange, demand, share).catch(() => {});
-      }
+      const { warnAt } = demand.account.limit;
+      if (warnAt === undefined) continue;
+      // A warning must never break an answer.
+      for (const share of warnAt) check(exchange, demand, share).catch(() => {});
     }
   };
 }

@@ -40,15 +40,15 @@ const FIELDS = new Set([
   "service_tier",
   "metadata",
 ]);
-const ROLES = check.oneOf("user", "assistant", "system");
-const ONLY_TEXT = check.oneOf("text");
-const CHOICES = check.oneOf("auto", "any", "tool", "none");
-
 const OUTPUT_FIELDS = new Set(["effort", "format"]);
 const METADATA_FIELDS = new Set(["user_id"]);
 const MESSAGE_FIELDS = new Set(["role", "content"]);
 const TOOL_CHOICE_FIELDS = new Set(["type", "name", "disable_parallel_tool_use"]);
 const THINKING_FIELDS = new Set(["type", "budget_tokens", "display"]);
+
+const ROLES = check.oneOf("user", "assistant", "system");
+const ONLY_TEXT = check.oneOf("text");
+const CHOICES = check.oneOf("auto", "any", "tool", "none");
 
 /** What a token count may be asked about. */
 const COUNT_FIELDS = [

@@ -361,3 +361,49 @@ describe("conversations for Mistral", () => {
     );
   });
 });
+
+describe("what needs no change", () => {
+  const { compatible } = PROVIDERS;
+  const target = {
+    capabilities: compatible.capabilities("m"),
+    dialect: compatible.dialect.id,
+    provider: compatible.type,
+  };
+  const tool = (name: string, more = {}) => ({
+    type: "function" as const,
+    name,
+    parameters: { type: "object", properties: { path: { type: "string" } }, ...more },
+  });
+  const request: ChatRequest = {
+    ...plain,
+    system: [{ type: "text", text: "Be brief." }],
+    messages: [
+      ...plain.messages,
+      { role: "assistant", content: [{ type: "tool-call", id: "c1", name: "look", arguments: "{}" }] },
+      {
+        role: "user",
+        content: [
+          { type: "tool-result", id: "c1", content: [{ type: "text", text: "seen" }] },
+          { type: "text", text: "and?" },
+        ],
+      },
+    ],
+    tools: [tool("look"), tool("read", { $schema: "http://json-schema.org/draft-07/schema#" })],
+  };
+
+  test("is handed on as it is, and not as a copy", () => {
+    const { request: fitted } = fitTo(request, target);
+    expect(fitted.system).toBe(request.system);
+    for (const [i, message] of request.messages.entries()) expect(fitted.messages[i]).toBe(message);
+    expect(fitted.tools[0]).toBe(request.tools[0]);
+    expect(fitted.tools[1]).toEqual(tool("read"));
+  });
+
+  test("is not looked up twice: what a model accepts is the same object each time, for each dialect its own", () => {
+    const { capabilities } = PROVIDERS.anthropic;
+    const facts = capabilities("claude-opus-5-5", "anthropic-messages");
+    expect(capabilities("claude-opus-5-5")).toBe(facts);
+    expect(capabilities("claude-opus-5-5", "openai-chat")).not.toBe(facts);
+    expect(capabilities("claude-haiku-5-5")).not.toBe(facts);
+  });
+});

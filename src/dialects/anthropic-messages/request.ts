@@ -46,6 +46,10 @@ const MESSAGE_FIELDS = new Set(["role", "content"]);
 const TOOL_CHOICE_FIELDS = new Set(["type", "name", "disable_parallel_tool_use"]);
 const THINKING_FIELDS = new Set(["type", "budget_tokens", "display"]);
 
+const ROLES = check.oneOf("user", "assistant", "system");
+const ONLY_TEXT = check.oneOf("text");
+const CHOICES = check.oneOf("auto", "any", "tool", "none");
+
 /** What a token count may be asked about. */
 const COUNT_FIELDS = [
   "model",
@@ -164,7 +168,7 @@ function decodeSystem(body: JsonObject): TextPart[] {
   if (!Array.isArray(system)) throw refuse("system", "must be a string or an array of text blocks");
   return system.map((value, i) => {
     const block = item(value, `system.${i}`, check.object);
-    need(block, "type", `system.${i}`, check.oneOf("text"));
+    need(block, "type", `system.${i}`, ONLY_TEXT);
     return markBilling(decodeText(block, `system.${i}`));
   });
 }
@@ -172,8 +176,6 @@ function decodeSystem(body: JsonObject): TextPart[] {
 function markBilling(text: TextPart): TextPart {
   return text.text.startsWith(BILLING_LINE) ? { ...text, onlyFor: ID } : text;
 }
-
-const ROLES = check.oneOf("user", "assistant", "system");
 
 function decodeMessage(value: unknown, path: string): Message {
   const message = item(value, path, check.object);
@@ -213,7 +215,7 @@ function resultsFirst(blocks: JsonObject[]): JsonObject[] {
 }
 
 function decodeToolChoice(choice: JsonObject): ToolChoice {
-  const type = need(choice, "type", "tool_choice", check.oneOf("auto", "any", "tool", "none"));
+  const type = need(choice, "type", "tool_choice", CHOICES);
   if (type === "tool") return { type, name: need(choice, "name", "tool_choice", check.filled) };
   return { type: type === "any" ? "required" : type };
 }

@@ -98,9 +98,11 @@ function decodeThinking(message: JsonObject, path: string): ThinkingPart[] {
   return thought ? [{ type: "thinking", text: thought }] : [];
 }
 
+const thinkingType = oneOf(["thinking", "redacted_thinking"]);
+
 function decodeBlock(item: unknown, path: string): ThinkingPart {
   const block = object(item, path);
-  if (oneOf(["thinking", "redacted_thinking"])(block.type, `${path}.type`) === "redacted_thinking") {
+  if (thinkingType(block.type, `${path}.type`) === "redacted_thinking") {
     return { type: "thinking", text: "", redacted: text(block.data, `${path}.data`) };
   }
   return readThinking(text(block.thinking, `${path}.thinking`), optional(block.signature, `${path}.signature`, text));

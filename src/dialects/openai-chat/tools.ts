@@ -60,10 +60,14 @@ export function decodeWebSearchOptions(value: unknown, path: string): WebSearchT
   return [{ type: "web-search", name: "web_search", userLocation, native: { dialect: ID, value: options } }];
 }
 
+const anyMode = oneOf(["auto", "none", "required", "any"]);
+const allowedMode = oneOf(["auto", "required"]);
+const functionMode = oneOf(["auto", "none"]);
+
 /** `kept`: a choice that the canonical form knows only by its mode, to be restored as it came. */
 export function decodeToolChoice(value: unknown): { choice: ToolChoice; kept?: JsonObject } {
   if (typeof value === "string") {
-    const mode = oneOf(["auto", "none", "required", "any"])(value, "tool_choice");
+    const mode = anyMode(value, "tool_choice");
     return { choice: { type: mode === "any" ? "required" : mode } };
   }
   const choice = object(value, "tool_choice");
@@ -71,7 +75,7 @@ export function decodeToolChoice(value: unknown): { choice: ToolChoice; kept?: J
   if (type === "allowed_tools") {
     const inner = object(choice.allowed_tools, "tool_choice.allowed_tools");
     return {
-      choice: { type: oneOf(["auto", "required"])(inner.mode, "tool_choice.allowed_tools.mode") },
+      choice: { type: allowedMode(inner.mode, "tool_choice.allowed_tools.mode") },
       kept: choice,
     };
   }
@@ -83,7 +87,7 @@ export function decodeToolChoice(value: unknown): { choice: ToolChoice; kept?: J
 
 /** The deprecated `function_call` of a request. */
 export function decodeFunctionChoice(value: unknown): ToolChoice {
-  if (typeof value === "string") return { type: oneOf(["auto", "none"])(value, "function_call") };
+  if (typeof value === "string") return { type: functionMode(value, "function_call") };
   return { type: "tool", name: filled(object(value, "function_call").name, "function_call.name") };
 }
 

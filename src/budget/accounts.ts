@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
-import type { Units } from "../core/budget-store.ts";
+import type { Hold, Units } from "../core/budget-store.ts";
 import type { Identity } from "../core/exchange.ts";
 import type { Target } from "../core/provider.ts";
 import type { CompiledLimit, IdentityScope, Unit } from "./limits.ts";
@@ -12,8 +12,8 @@ export interface Account {
   /** The limit, in whole units of the store. */
   readonly amount: Units;
   readonly counter: string;
-  /** The counter that tells how much of it went to this target. */
-  readonly part: string;
+  /** What counts how much of it goes to this target, in the window that was asked for last. */
+  part: Hold;
   readonly standing: Standing;
   /** What headers said of it last. */
   texts: HeaderTexts | undefined;
@@ -62,7 +62,21 @@ const MOST_COVERAGES = 10_000;
 const MOST_COUNTERS = 10_000;
 const MOST_TARGETS = 1_000;
 
-/** Finds coverages, once each: names alone decide them. */
+/** A hold that only counts, of no window yet. */
+const NO_WINDOW = {
+  bucket: Number.NaN,
+  from: Number.NaN,
+  step: 0,
+  until: Number.NaN,
+  fixed: 0,
+  perUnit: 0,
+  limit: null,
+};
+
+/**
+ * Finds coverages, once each: names alone decide them. So an identity may be a new object each time, and one that
+ * changed is another one.
+ */
 export function coverages(limits: readonly CompiledLimit[]): (identity: Identity, target: Target) => Coverage {
   const scopes = [...new Set(limits.flatMap((limit) => limit.identityScopes))];
   const known = new LRUCache<string, Coverage>({ max: MOST_COVERAGES });
@@ -72,8 +86,8 @@ export function coverages(limits: readonly CompiledLimit[]): (identity: Identity
   return (identity, target) => {
     const key = keyOf(scopes, identity, target);
     let coverage = known.get(key);
-    // Two gateways may give one name to different targets.
-    if (coverage?.target !== target) {
+    // Two gateways may give one name to different providers.
+    if (coverage?.target.provider !== target.provider) {
       coverage = find(identity, target);
       known.set(key, coverage);
     }
@@ -103,7 +117,7 @@ export function coverages(limits: readonly CompiledLimit[]): (identity: Identity
         unit,
         amount,
         counter,
-        part: partOf(counter, target),
+        part: { ...NO_WINDOW, counter: partOf(counter, target) },
         standing: standingOf(counter),
         texts: undefined,
       })),

@@ -203,8 +203,7 @@ export function settlement(
   const changes: Change[] = [];
   let overrun = 0;
 
-  for (let i = 0; i < parts.length; i++) {
-    const { counter, bucket, amount, keepUntil } = parts[i]!;
+  for (const { counter, bucket, amount, keepUntil } of parts) {
     const actual = request.actual.get(counter) ?? 0;
     overrun += Math.max(0, actual - (isHeld || isCharged ? amount : 0));
     changes.push({
@@ -217,6 +216,7 @@ export function settlement(
   }
   for (let i = 0; i < request.holds.length; i++) {
     const hold = request.holds[i]!;
+    // Nearly always the holds are those of the reservation.
     if (parts[i]?.counter === hold.counter || names(parts, hold.counter)) continue;
     const actual = request.actual.get(hold.counter) ?? 0;
     if (actual === 0) continue;

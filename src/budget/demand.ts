@@ -41,10 +41,9 @@ export function demandsOf(
     let bound = account.amount;
     let opensAt: number | undefined;
     if (unit !== "concurrent") {
-      const released = limit.released(bound, now);
-      bound = released.amount;
-      if (limit.per === "lifetime") bound += credits(counter);
-      else opensAt = released.until;
+      if (limit.pace !== undefined) ({ amount: bound, until: opensAt } = limit.released(bound, now));
+      else if (limit.per === "lifetime") bound += credits(counter);
+      else opensAt = until;
     }
     // What costs nothing is counted, but never stopped: a free model stays open when the money is spent.
     const isFree = fixed === 0 && perUnit === 0;

@@ -130,9 +130,9 @@ export function addRateLimitHeaders(
     const demand = demands[i]!;
     const { unit } = demand.account;
     const { limit } = demand.hold;
-    if (!limit || unit === "concurrent") continue;
-    const { used, held } = states[i]!;
-    const left = Math.max(0, limit - used - held);
+    const state = states[i];
+    if (!limit || !state || unit === "concurrent") continue;
+    const left = Math.max(0, limit - state.used - state.held);
     const found: Left = { demand, left, share: left / limit };
     if (isNearer(found, nearest)) nearest = found;
     if (unit === "requests") requests = isNearer(found, requests) ? found : requests;

@@ -65,3 +65,35 @@ export class DueQueue<T extends Due> {
     item.slot = slot;
   }
 }
+
+/** Something that waits in a line. Both links belong to the line while the item is in it. */
+export interface InLine<T> {
+  before: T | undefined;
+  after: T | undefined;
+}
+
+/** A line of things that all wait equally long: who comes first is due first, and anyone can leave it. */
+export class DueLine<T extends InLine<T>> {
+  first: T | undefined;
+  size = 0;
+  #last: T | undefined;
+
+  add(item: T): void {
+    item.before = this.#last;
+    if (this.#last) this.#last.after = item;
+    else this.first = item;
+    this.#last = item;
+    this.size++;
+  }
+
+  remove(item: T): void {
+    const { before, after } = item;
+    if (before) before.after = after;
+    else this.first = after;
+    if (after) after.before = before;
+    else this.#last = before;
+    item.before = undefined;
+    item.after = undefined;
+    this.size--;
+  }
+}

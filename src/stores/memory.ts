@@ -27,8 +27,7 @@ import {
   type ReserveRequest,
   type Units,
 } from "../core/budget-store.ts";
-import { DueLine, type InLine } from "./due-line.ts";
-import { type Due, DueQueue } from "./due-queue.ts";
+import { type Due, DueLine, DueQueue, type InLine } from "./due-queue.ts";
 import type { SyncBudgetStore } from "./sync-store.ts";
 
 export type * from "../core/budget-store.ts";
@@ -104,30 +103,16 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
   }
 
   /**
-   * A record of a new reservation. One that was forgotten is used again: they live long, and a new one each time would
-   * be carried by the garbage collector from one generation to the next.
+   * Begins to remember a reservation. The record of one that was forgotten is used again: so many of them grow old that
+   * the garbage collector would have more work with new ones than all the rest of a call is.
    */
   function record(id: string, fingerprint: string, granted: Units, onExpire: "release" | "charge"): Reservation {
-    const reservation = forgotten ?? {
-      id,
-      hash: 0,
-      namesake: undefined,
-      fingerprint,
-      granted,
-      onExpire,
-      state: "held",
-      parts: NO_PARTS,
-      due: 0,
-      slot: -1,
-      before: undefined,
-      after: undefined,
-    };
+    const reservation = forgotten ?? blank();
     forgotten = undefined;
     reservation.id = id;
     reservation.fingerprint = fingerprint;
     reservation.granted = granted;
     reservation.onExpire = onExpire;
-    reservation.state = "held";
     reservations.add(reservation);
     return reservation;
   }
@@ -239,6 +224,7 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
       if (!result.ok) return answer;
 
       const reservation = record(id, fingerprint, result.granted, onExpire);
+      reservation.state = "held";
       reservation.parts = heldParts(holds, result.amounts, keep);
       reservation.due = time + request.ttlMs;
       hold(reservation.parts, 1);
@@ -296,7 +282,24 @@ export function memoryStore({ now = Date.now, maxEnded = 10_000 }: MemoryStoreOp
   };
 }
 
-/** Nearly always the latest one, and that is found without a look-up. */
+function blank(): Reservation {
+  return {
+    id: "",
+    fingerprint: "",
+    granted: 0,
+    onExpire: "release",
+    state: "held",
+    parts: NO_PARTS,
+    due: 0,
+    slot: -1,
+    hash: 0,
+    next: undefined,
+    before: undefined,
+    after: undefined,
+  };
+}
+
+/** Nearly always it is the latest one. */
 function find({ buckets, latest }: Counter, start: number): Bucket | undefined {
   const isKept = latest.slot >= 0;
   return isKept && latest.start === start ? latest : buckets.get(start);

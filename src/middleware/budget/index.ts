@@ -3,9 +3,9 @@ import { type Coverage, coverages, fingerprintOf } from "../../budget/accounts.t
 import { grant, MAX_HOLDS } from "../../budget/arithmetic.ts";
 import { type Demand, demandsOf } from "../../budget/demand.ts";
 import { boundInput } from "../../budget/estimate.ts";
-import { type CompiledLimit, compileLimit, type Unit } from "../../budget/limits.ts";
+import { type CompiledLimit, compileLimit } from "../../budget/limits.ts";
 import { addRateLimitHeaders, type BudgetUsage, refusal, shown } from "../../budget/report.ts";
-import type { Hold, ReserveRequest, ReserveResult } from "../../core/budget-store.ts";
+import type { ReserveRequest, ReserveResult } from "../../core/budget-store.ts";
 import { GatewayError, toGatewayError } from "../../core/errors.ts";
 import type { Exchange, Identity, Outcome } from "../../core/exchange.ts";
 import {
@@ -21,6 +21,7 @@ import type { Usage } from "../../core/usage.ts";
 import type { MaybePromise } from "../../core/util.ts";
 import { priceOf } from "../../prices/index.ts";
 import { memoryStore } from "../../stores/memory.ts";
+import { actualOf, chargeOf, holdsOf } from "./charge.ts";
 import { Ledger, StoreUnavailable } from "./ledger.ts";
 import { type BudgetOptions, budgetOptions } from "./options.ts";
 import { askedOf, grantable } from "./output.ts";
@@ -59,6 +60,8 @@ interface Claim {
   readonly min: number;
   /** What it costs depends on how much it may put out. */
   readonly isElastic: boolean;
+  /** It is told apart what its target uses. */
+  readonly isBrokenDown: boolean;
 }
 
 /** What a reservation came to, and for which demands: where the store is away, only those that this process counts. */
@@ -94,7 +97,8 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     return amounts.length > 0 ? [{ ...limit, amounts }] : [];
   });
 
-  // Configured: options and limits. Per gateway: the plan. Per request: what the ledger keeps.
+  // Configured: options and limits. Per gateway: the plan. Per identity and target: what covers them. Per request: what
+  // the ledger keeps.
   let plan: GatewayPlan | undefined;
   const coverageOf = coverages(limits);
   const requestCoverageOf = coverages(requestLimits);
@@ -119,11 +123,11 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     if (exchange.operation !== "chat" && exchange.operation !== "embeddings") return undefined;
     const coverage = coverageOf(exchange.identity, exchange.target!);
     if (coverage.accounts.length === 0) return undefined;
-    if (!coverage.isPrepaid) return claim(exchange, coverage, NO_CREDITS);
-    return reader.credits(coverage.accounts).then((credits) => claim(exchange, coverage, credits));
+    if (!coverage.isPrepaid) return newClaim(exchange, coverage, NO_CREDITS);
+    return reader.credits(coverage.accounts).then((credits) => newClaim(exchange, coverage, credits));
   }
 
-  function claim(exchange: Exchange, coverage: Coverage, credits: (counter: string) => number): Claim | undefined {
+  function newClaim(exchange: Exchange, coverage: Coverage, credits: (counter: string) => number): Claim | undefined {
     const target = exchange.target!;
     const inputTokens = estimate(exchange, coverage);
     const time = now();
@@ -136,7 +140,8 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     const want = grantable(asked, choices, demands, options.maxShare);
     const min = Math.min(want, options.minGrant * choices);
     const isElastic = demands.some(({ hold }) => hold.perUnit > 0);
-    return { target, coverage, demands, inputTokens, time, choices, want, min, isElastic };
+    const isBrokenDown = options.breakdown && demands.length <= MAX_HOLDS / 2;
+    return { target, coverage, demands, inputTokens, time, choices, want, min, isElastic, isBrokenDown };
   }
 
   /** What an attempt would find: how its limits stand, and whether they have room for it. */
@@ -180,8 +185,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 
   function attemptFor(claim: Claim | undefined, exchange: Exchange, next: Next): Promise<Reply> {
     if (!claim) return next(exchange);
-    const { target, coverage, demands, want, min } = claim;
-    const isBrokenDown = options.breakdown && demands.length <= MAX_HOLDS / 2;
+    const { target, coverage, demands, want, min, isBrokenDown } = claim;
     if (isBrokenDown) reader.saw(target);
     const request: Request = {
       id: `${exchange.id}:${exchange.attempt}`,
@@ -241,11 +245,11 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   ): void {
     if (plan && store.traits.clock === "store") clockOffset = result.now - plan.now();
     for (let i = 0; i < demands.length; i++) {
-      const { bucket, limit, used, held } = result.after[i]!;
-      if (limit === null) continue;
+      const state = result.after[i];
+      if (!state || state.limit === null) continue;
       const { standing } = demands[i]!.account;
-      standing.bucket = bucket;
-      standing.left = Math.max(0, limit - used - held);
+      standing.bucket = state.bucket;
+      standing.left = Math.max(0, state.limit - state.used - state.held);
     }
     if (isElastic) exchange.grantedTokens = Math.floor(result.granted / choices);
     addRateLimitHeaders(exchange.responseHeaders, demands, result.after, time);
@@ -286,7 +290,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
   }
 
   function finish(exchange: Exchange, claim: Claim, { id, holds }: Request, outcome: Outcome): void {
-    const { target, coverage, demands, inputTokens } = claim;
+    const { target, coverage, demands, inputTokens, isBrokenDown } = claim;
     if (outcome.usage) learn(coverage, inputTokens, outcome.usage);
     const charged = chargeOf(outcome, inputTokens);
     if (!charged) {
@@ -295,13 +299,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
       return;
     }
     const cost = outcome.usage ? (outcome.costNanoUsd ?? null) : priceOf(target, charged, outcome.model);
-    const isBrokenDown = holds.length > demands.length;
-    const actual = new Map<string, number>();
-    for (const { account } of demands) {
-      const amount = amountOf(account.unit, charged, cost);
-      actual.set(account.counter, amount);
-      if (isBrokenDown && account.unit !== "concurrent") actual.set(account.part, amount);
-    }
+    const actual = actualOf(demands, isBrokenDown, charged, cost);
     local?.settle({ id, actual, holds });
     ledger.settle({ id, actual, holds });
     warn(exchange, demands);
@@ -329,6 +327,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
     const ratio = Math.min(16, (usage.inputTokens / estimated) * before);
     tokenizer.bias = Math.max(1, ratio > before ? ratio : before * 0.95 + ratio * 0.05);
   }
+
   async function topUp({ limit: name, amount, identity = {}, id }: TopUp): Promise<void> {
     const limit = limits.find((each) => each.name === name);
     if (limit?.per !== "lifetime") throw new TypeError(`budget.topUp: "${name}" is not a lifetime limit`);
@@ -360,20 +359,7 @@ export function budget(given: BudgetOptions): BudgetMiddleware {
 const NO_CREDITS = () => 0;
 
 /** Where an answer comes from that no target gave. Limits that name no target do not look at it. */
-const NOBODY = { providerName: "", model: "", name: "" } as Target;
-
-/** The demands' own, and one more for each whose parts are told apart: that one only counts. */
-function holdsOf(demands: readonly Demand[], isBrokenDown: boolean): Hold[] {
-  const holds: Hold[] = [];
-  for (const { hold } of demands) holds.push(hold);
-  if (!isBrokenDown) return holds;
-  for (const { account, hold } of demands) {
-    if (account.unit === "concurrent") continue;
-    const { bucket, from, step, until } = hold;
-    holds.push({ counter: account.part, bucket, from, step, until, fixed: 0, perUnit: 0, limit: null });
-  }
-  return holds;
-}
+const NOBODY = { providerName: "", model: "", name: "", provider: { capabilities: () => ({}) } } as unknown as Target;
 
 function namesNoTarget({ match, by }: CompiledLimit): boolean {
   const named = [by ?? []].flat();
@@ -395,32 +381,5 @@ function checkProviders(limit: CompiledLimit, plan: GatewayPlan): void {
         `budget.limits "${limit.name}".match.provider: unknown provider "${name}"; known: ${[...plan.providers.keys()].join(", ")}`,
       );
     }
-  }
-}
-
-/**
- * What an ended attempt is charged: its usage; nothing when nothing was sent or the upstream refused before it began;
- * the input when it broke in a way that the provider may have billed.
- */
-function chargeOf(outcome: Outcome, inputTokens: number): Usage | undefined {
-  if (outcome.usage) return outcome.usage;
-  if (!outcome.billable) return undefined;
-  return { inputTokens, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, estimated: true };
-}
-
-function amountOf(unit: Unit, usage: Usage, cost: number | null): number {
-  switch (unit) {
-    case "tokens":
-      return usage.inputTokens + usage.outputTokens;
-    case "inputTokens":
-      return usage.inputTokens;
-    case "outputTokens":
-      return usage.outputTokens;
-    case "requests":
-      return 1;
-    case "usd":
-      return cost ?? 0;
-    case "concurrent":
-      return 0;
   }
 }

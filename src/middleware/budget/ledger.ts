@@ -90,7 +90,7 @@ export class Ledger {
 
   /** Keeps a reservation alive while its exchange runs; when it is lost all the same, the exchange is ended. */
   keepAlive(id: string, exchange: Exchange, reservedAt = this.#options.now()): void {
-    this.#running.add({ id, hash: 0, namesake: undefined, exchange, renewedAt: reservedAt });
+    this.#running.add({ id, hash: 0, next: undefined, exchange, renewedAt: reservedAt });
     this.#wake();
   }
 
@@ -151,7 +151,7 @@ export class Ledger {
 
   #tend(): void {
     const now = this.#options.now();
-    for (const entry of this.#running) {
+    for (const entry of this.#running.all()) {
       const age = now - entry.renewedAt;
       // A clock that is set back must not put renewals off.
       if (age >= 0 && age < this.#options.ttlMs / 2) continue;

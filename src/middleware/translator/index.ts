@@ -234,7 +234,7 @@ function prepare(exchange: Exchange, how: How, lessons: readonly Lesson[], fitte
       tools: NOTHING_TO_RESTORE,
     };
   }
-  const { request, changes, ...tools } = fitFor(exchange);
+  const { request, changes, toolNames, customTools } = fitFor(exchange);
   const { reasoning } = exchange;
   if (reasoning)
     changes.unshift({ field: "reasoning", kind: "adjusted", ...told(exchange, reasoning), reason: "rule" });
@@ -251,7 +251,15 @@ function prepare(exchange: Exchange, how: How, lessons: readonly Lesson[], fitte
       },
     );
   }
-  return { body: JSON.stringify(json), json, changes, path, passThrough: false, hidesUsage: false, tools };
+  return {
+    body: JSON.stringify(json),
+    json,
+    changes,
+    path,
+    passThrough: false,
+    hidesUsage: false,
+    tools: { toolNames, customTools },
+  };
 }
 
 /** The caller's request as the target takes it. */

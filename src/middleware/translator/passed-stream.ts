@@ -9,11 +9,11 @@ import { type SseReader, sseReader } from "../../dialects/sse.ts";
 import { DeltaPattern, textIn } from "./delta-pattern.ts";
 import { type Decision, encoderOf, Pump } from "./pump.ts";
 
+const LF = 0x0a;
+const CR = 0x0d;
+
 /** Patterns that nothing was like before a stream is taken to have none. */
 const PATIENCE = 8;
-
-/** Ends a frame, and leaves nothing in a reader. */
-const BLANK_LINE = /\n\r?\n/g;
 
 /**
  * An answer whose bytes go through as they came; what they tell of the usage and the end is read on the way by. Most
@@ -67,13 +67,12 @@ export class PassedStream extends Pump {
 
   /** Reads one frame, or what is there of it. @returns where it ends */
   #readFrame(chunk: Buffer, text: string, from: number, members: RegExp): number {
-    BLANK_LINE.lastIndex = from;
-    const ended = BLANK_LINE.test(text);
-    const end = ended ? BLANK_LINE.lastIndex : text.length;
-    const whole = this.#between && ended;
+    const found = frameEnd(text, from);
+    const end = found === -1 ? text.length : found;
+    const whole = this.#between && found !== -1;
     this.#quiet = true;
     this.#reader.feed(chunk.subarray(from, end));
-    this.#between = ended;
+    this.#between = found !== -1;
     if (whole && this.#quiet && this.decided && this.#patience > 0) {
       // Not a slice of the chunk's text, all of which it would keep.
       this.#pattern = DeltaPattern.of(chunk.toString("latin1", from, end), members) ?? this.#pattern;
@@ -120,6 +119,16 @@ export class PassedStream extends Pump {
   protected errorFrames(error: GatewayError): Frame[] {
     return encoderOf(this.exchange).error(error);
   }
+}
+
+/** Behind the blank line that ends a frame, with LF or CRLF, and leaves nothing in a reader; -1 where there is none. */
+function frameEnd(text: string, from: number): number {
+  for (let at = text.indexOf("\n", from); at !== -1; at = text.indexOf("\n", at + 1)) {
+    const next = text.charCodeAt(at + 1);
+    if (next === LF) return at + 2;
+    if (next === CR && text.charCodeAt(at + 2) === LF) return at + 3;
+  }
+  return -1;
 }
 
 function isText({ type }: StreamEvent): boolean {

@@ -16,13 +16,22 @@ export interface WarnerOptions {
 export function warner({ store, now, ttlMs, onWarning }: WarnerOptions) {
   const told = new LRUCache<string, true>({ max: 10_000 });
 
-  async function check(exchange: Exchange, demand: Demand, share: number): Promise<void> {
-    const { account, hold, opensAt } = demand;
-    const key = `${hold.counter}@${hold.bucket}>${share}`;
-    if (told.has(key) || !hold.limit) return;
-    const { counter, from, bucket, step } = hold;
+  async function check(exchange: Exchange, demand: Demand, warnAt: readonly number[]): Promise<void> {
+    const { limit, counter, from, bucket, step } = demand.hold;
+    if (!limit) return;
+    const untold = warnAt.filter((share) => !told.has(keyOf(demand, share)));
+    if (untold.length === 0) return;
     const [state] = await store.usage([{ counter, from, bucket, step }]);
-    if (!state || state.used < share * hold.limit || told.has(key)) return;
+    if (!state) return;
+    for (const share of untold) {
+      if (state.used >= share * limit) tell(exchange, demand, share, state.used).catch(() => {});
+    }
+  }
+
+  async function tell(exchange: Exchange, demand: Demand, share: number, used: number): Promise<void> {
+    const { account, hold, opensAt } = demand;
+    const key = keyOf(demand, share);
+    if (told.has(key)) return;
     told.set(key, true);
     // An id is reserved once: who is told `replayed` comes second.
     const claim = { ...hold, fixed: 0, perUnit: 0, limit: null };
@@ -42,8 +51,8 @@ export function warner({ store, now, ttlMs, onWarning }: WarnerOptions) {
       limit: limit.name,
       share,
       unit,
-      used: inUnit(unit, state.used),
-      amount: inUnit(unit, hold.limit),
+      used: inUnit(unit, used),
+      amount: inUnit(unit, hold.limit!),
       resetsAt: opensAt === undefined ? null : new Date(opensAt).toISOString(),
     };
     exchange.note({ event: "budget-warning", at: new Date(now()).toISOString(), ...warning });
@@ -55,7 +64,11 @@ export function warner({ store, now, ttlMs, onWarning }: WarnerOptions) {
       const { warnAt } = demand.account.limit;
       if (warnAt === undefined) continue;
       // A warning must never break an answer.
-      for (const share of warnAt) check(exchange, demand, share).catch(() => {});
+      check(exchange, demand, warnAt).catch(() => {});
     }
   };
+}
+
+function keyOf({ hold: { counter, bucket } }: Demand, share: number): string {
+  return `${counter}@${bucket}>${share}`;
 }

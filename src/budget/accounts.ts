@@ -159,7 +159,7 @@ function keyOf(scopes: readonly IdentityScope[], identity: Identity, target: Tar
       for (const tag of tags) key += `${tag.length}:${tag}`;
     } else {
       const name = identity[scope];
-      key += name === undefined ? "-" : `${name.length}:${name}`;
+      key += typeof name === "string" ? `${name.length}:${name}` : `-${typeof name};`;
     }
   }
   return key + target.name;

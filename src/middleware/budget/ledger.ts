@@ -90,7 +90,10 @@ export class Ledger {
 
   /** Keeps a reservation alive while its exchange runs; when it is lost all the same, the exchange is ended. */
   keepAlive(id: string, exchange: Exchange, reservedAt = this.#options.now()): void {
-    this.#running.add({ id, hash: 0, next: undefined, exchange, renewedAt: reservedAt });
+    // An attempt that is handed down twice is one reservation.
+    if (!this.#running.get(id)) {
+      this.#running.add({ id, hash: 0, next: undefined, exchange, renewedAt: reservedAt });
+    }
     this.#wake();
   }
 

@@ -6,7 +6,7 @@ import { asBuffer } from "./read-all.ts";
 export interface StreamSink {
   /** Bytes of the caller's dialect, as the upstream sent them. */
   bytes(chunk: Uint8Array): void;
-  /** Translated frames; all that one upstream chunk became. */
+  /** Translated frames; all that came in one go became. */
   frames(frames: Frame[]): void;
   end(): void;
   /** The answer broke. `frames` tell it in the caller's dialect; nothing follows. */

@@ -42,8 +42,9 @@ export class PlainChunks {
     // The same words may stand elsewhere: other words in their place tell.
     const other = `${text}.`;
     if (plainText(JSON.parse(before + JSON.stringify(other) + after)) !== other) return;
-    this.#before = before;
-    this.#after = after;
+    // Copies: a slice keeps all of the text that it was cut from, and a chunk may have come with a hundred others.
+    this.#before = Buffer.from(before).toString();
+    this.#after = Buffer.from(after).toString();
   }
 }
 

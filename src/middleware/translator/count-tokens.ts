@@ -2,7 +2,8 @@ import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import { readAll } from "../../core/read-all.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
-import { fitFor, namesModelInside, passesThrough, send } from "./index.ts";
+import { fitFor, namesModelInside, passesThrough } from "./prepare.ts";
+import { send } from "./send.ts";
 
 /** Asks the provider where it can count; else estimates. Never a paid call. */
 export async function countTokens(exchange: Exchange): Promise<Reply> {

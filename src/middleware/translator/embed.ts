@@ -3,9 +3,10 @@ import type { EmbeddingRequest, EmbeddingResponse } from "../../core/embeddings.
 import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
-import { namesModelInside, passesThrough, send } from "./index.ts";
 import { parse, readAnswer } from "./json.ts";
 import { Meter } from "./meter.ts";
+import { namesModelInside, passesThrough } from "./prepare.ts";
+import { send } from "./send.ts";
 
 type Codec = NonNullable<Dialect["embeddings"]>;
 

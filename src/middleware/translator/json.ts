@@ -8,9 +8,9 @@ import { JsonBody, type Reply } from "../../core/reply.ts";
 import type { ChatResponse } from "../../core/request.ts";
 import { isObject, type MaybePromise } from "../../core/util.ts";
 import { sseReader } from "../../dialects/sse.ts";
-import type { Prepared } from "./index.ts";
 import { written } from "./local.ts";
 import { Meter } from "./meter.ts";
+import type { Prepared } from "./prepare.ts";
 import { restoreAnswer } from "./restore.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;

@@ -1,11 +1,11 @@
 import type { Exchange } from "../../core/exchange.ts";
 import type { UpstreamResponse } from "../../core/provider.ts";
 import type { Reply, StreamSource } from "../../core/reply.ts";
-import type { Prepared } from "./index.ts";
 import { declined, decode, parse, readAnswer } from "./json.ts";
 import { written } from "./local.ts";
 import { Meter } from "./meter.ts";
 import { PassedStream } from "./passed-stream.ts";
+import type { Prepared } from "./prepare.ts";
 import { restoreAnswer } from "./restore.ts";
 import { TranslatedStream } from "./translated-stream.ts";
 

@@ -132,15 +132,6 @@ export function auth(given: AuthOptions): Middleware {
 }
 
 function presentedKey(headers: Exchange["headers"]): string | undefined {
-  return bearer(headers.authorization) ?? headers["x-api-key"] ?? headers["x-goog-api-key"];
-}
-
-function bearer(authorization: string | undefined): string | undefined {
-  if (authorization === undefined) return undefined;
-  // As everybody writes it.
-  if (authorization.startsWith("Bearer ") && authorization.length > 7) {
-    const key = authorization.slice(7);
-    if (!/\s/.test(key)) return key;
-  }
-  return /^Bearer +(\S+)$/i.exec(authorization)?.[1];
+  const bearer = /^Bearer +(\S+)$/i.exec(headers.authorization ?? "")?.[1];
+  return bearer ?? headers["x-api-key"] ?? headers["x-goog-api-key"];
 }

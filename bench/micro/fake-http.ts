@@ -4,7 +4,21 @@ import type { NodeHandler } from "../../src/index.ts";
 
 type Listener = (...given: unknown[]) => void;
 
-class FakeRequest {
+/** Nobody takes a listener back. */
+abstract class Emitter {
+  abstract on(event: string, listener: Listener): this;
+  once(event: string, listener: Listener): this {
+    return this.on(event, listener);
+  }
+  off(): this {
+    return this;
+  }
+  removeListener(): this {
+    return this;
+  }
+}
+
+class FakeRequest extends Emitter {
   readonly method = "POST";
   readonly complete = true;
   readonly socket = { cork() {}, uncork() {}, on() {}, once() {}, off() {}, removeListener() {} };
@@ -16,6 +30,7 @@ class FakeRequest {
   #onData: Listener | undefined;
 
   constructor({ url, headers, rawHeaders, body }: Asked) {
+    super();
     this.url = url;
     this.headers = headers;
     this.rawHeaders = rawHeaders;
@@ -31,20 +46,11 @@ class FakeRequest {
       });
     return this;
   }
-  once(event: string, listener: Listener): this {
-    return this.on(event, listener);
-  }
-  off(): this {
-    return this;
-  }
-  removeListener(): this {
-    return this;
-  }
   pause(): void {}
   resume(): void {}
 }
 
-class FakeResponse {
+class FakeResponse extends Emitter {
   readonly destroyed = false;
   readonly writableNeedDrain = false;
   readonly writableLength = 0;
@@ -56,19 +62,11 @@ class FakeResponse {
   readonly #done: (status: number) => void;
 
   constructor(done: (status: number) => void) {
+    super();
     this.#done = done;
   }
   on(event: string, listener: Listener): this {
     if (event === "close") this.#closed.push(listener);
-    return this;
-  }
-  once(event: string, listener: Listener): this {
-    return this.on(event, listener);
-  }
-  off(): this {
-    return this;
-  }
-  removeListener(): this {
     return this;
   }
   setHeader(): void {}

@@ -142,13 +142,14 @@ function writeJson(response: ServerResponse, { status, headers, body }: Answer):
     response.end();
     return;
   }
-  const { bytes } = body;
+  // As text, head and body are written in one piece; every character of it is one byte.
+  const content = body.text ?? body.bytes;
   headers["content-type"] = "application/json";
-  headers["content-length"] = String(bytes.length);
+  headers["content-length"] = String(content.length);
   // The rest of a body that was refused is not waited for.
   if (status === 413) headers.connection = "close";
   response.writeHead(status, headers);
-  response.end(bytes);
+  response.end(content, "latin1");
 }
 
 function writeStream(response: ServerResponse, { status, headers, exchange }: Answer, source: StreamSource): void {

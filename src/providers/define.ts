@@ -12,8 +12,9 @@ import {
   type Transport,
 } from "../core/provider.ts";
 import type { ChatRequest } from "../core/request.ts";
+import { fetchTransport } from "../transport/fetch.ts";
+import { poolTransport } from "../transport/pool.ts";
 import { keyRing } from "./keys.ts";
-import { fetchTransport, undiciTransport } from "./transport.ts";
 
 const usdPerMillion = z.number().min(0);
 
@@ -74,7 +75,7 @@ export const providerOptions = z.strictObject({
 export type ProviderFileOptions = z.infer<typeof providerOptions>;
 
 export interface ProviderOptions extends Omit<ProviderFileOptions, "capabilities"> {
-  /** Any `fetch` instead of undici: for edge runtimes and tests. */
+  /** Any `fetch` instead of our own connections: for edge runtimes and tests. */
   fetch?: typeof fetch;
   /** Facts that override the built-in ones; later rows win. */
   capabilities?: readonly (CapabilityRow | CapabilityOverride)[];
@@ -165,10 +166,9 @@ export function defineProvider(spec: ProviderSpec): ProviderFactory {
     const wire = spec.transport
       ? { send: spec.transport() }
       : fetcher
-        ? { send: fetchTransport(fetcher, baseURL, options.timeouts) }
-        : undiciTransport(baseURL, options.timeouts, options.pool);
+        ? { send: fetchTransport(fetcher, baseURL, { headers, timeouts: options.timeouts }) }
+        : poolTransport(baseURL, { headers, timeouts: options.timeouts, pool: options.pool });
     const { apiKeys } = options;
-    const send = apiKeys ? keyRing(apiKeys, (key) => spec.auth!.headers(key), wire.send) : wire.send;
     const dialects = [spec.dialect, ...(spec.otherDialects ?? [])];
     const sameAsCaller = (caller: Dialect) => dialects.find(({ id }) => id === caller.id) ?? spec.dialect;
     const table = capabilityTable([
@@ -193,7 +193,7 @@ export function defineProvider(spec: ProviderSpec): ProviderFactory {
       priceId: spec.priceId,
       models: options.models ?? spec.models ?? [],
       capabilities: (model: string, dialect = spec.dialect.id): Capabilities => table(model, dialect),
-      send: (call) => send({ ...call, headers: { ...headers, ...call.headers } }),
+      send: apiKeys ? keyRing(apiKeys, (key) => spec.auth!.headers(key), wire.send) : wire.send,
       ...("close" in wire && { close: wire.close }),
     };
   };

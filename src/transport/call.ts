@@ -1,0 +1,78 @@
+import { GatewayError } from "../core/errors.ts";
+import type { UpstreamResponse } from "../core/provider.ts";
+import type { Connection } from "./connection.ts";
+import { isRedirect, redirected, stopped } from "./failures.ts";
+import { PushedBody } from "./pushed-body.ts";
+
+export interface Sent {
+  readonly head: string;
+  readonly body: Uint8Array | string;
+  /** Of the body. */
+  readonly bytes: number;
+  readonly firstByteMs: number;
+  readonly idleMs: number;
+}
+
+/** One call and the body of its answer: one object, because there is one for every request. */
+export class Call extends PushedBody {
+  readonly sent: Sent;
+  readonly #resolve: (response: UpstreamResponse) => void;
+  readonly #reject: (error: Error) => void;
+  #connection: Connection | undefined;
+  #isAnswered = false;
+  #isOver = false;
+
+  constructor(sent: Sent, resolve: (response: UpstreamResponse) => void, reject: (error: Error) => void) {
+    super();
+    this.sent = sent;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  get isAnswered(): boolean {
+    return this.#isAnswered;
+  }
+
+  begin(connection: Connection): void {
+    this.#connection = connection;
+  }
+  answer(status: number, headers: Record<string, string>): void {
+    if (isRedirect(status)) return this.#stop(redirected(status));
+    this.#isAnswered = true;
+    this.#resolve({ status, headers, body: this });
+  }
+  data(chunk: Buffer): void {
+    this.push(chunk);
+  }
+  whole(): void {
+    this.#connection = undefined;
+    this.#isOver = true;
+    this.end();
+  }
+  fail(error: Error): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#connection = undefined;
+    if (this.#isAnswered) this.break(error);
+    else this.#reject(error);
+  }
+  abort(reason: Error): void {
+    this.#stop(stopped(reason, this.#connection !== undefined));
+  }
+
+  pause(): void {
+    this.#connection?.pause();
+  }
+  resume(): void {
+    this.#connection?.resume();
+  }
+  protected stop(): void {
+    this.#stop(new GatewayError("client_closed", "Nobody reads the answer any more"));
+  }
+  /** Closes the connection: what it still brings is nobody's. */
+  #stop(error: Error): void {
+    const connection = this.#connection;
+    this.fail(error);
+    connection?.close();
+  }
+}

@@ -108,38 +108,31 @@ export class RequestBody {
   }
 
   /**
-   * The bytes with top-level members replaced or added, nothing else touched.
+   * The bytes with top-level members replaced or added, nothing else touched or copied.
    * @param values JSON text by member name
    */
-  splice(values: Readonly<Record<string, string>>): Buffer {
+  splice(values: Readonly<Record<string, string>>): Buffer[] {
     const source = this.bytes;
     const edits: Edit[] = [];
-    let length = source.length;
-    const edit = (start: number, end: number, text: string) => {
-      edits.push({ start, end, text });
-      length += Buffer.byteLength(text) - (end - start);
-    };
     let added = "";
     for (const name in values) {
       const place = this.members.get(name);
-      if (place) edit(place.start, place.end, values[name]!);
+      if (place) edits.push({ start: place.start, end: place.end, text: values[name]! });
       else added += `${JSON.stringify(name)}:${values[name]},`;
     }
     if (added !== "") {
       const open = this.members.open + 1;
-      edit(open, open, this.members.size === 0 ? added.slice(0, -1) : added);
+      edits.push({ start: open, end: open, text: this.members.size === 0 ? added.slice(0, -1) : added });
     }
     if (edits.length > 1) edits.sort((a, b) => a.start - b.start);
-    const out = Buffer.allocUnsafe(length);
+    const pieces: Buffer[] = [];
     let from = 0;
-    let to = 0;
     for (const { start, end, text } of edits) {
-      to += source.copy(out, to, from, start);
-      to += out.write(text, to);
+      pieces.push(source.subarray(from, start), Buffer.from(text));
       from = end;
     }
-    source.copy(out, to, from);
-    return out;
+    pieces.push(source.subarray(from));
+    return pieces;
   }
 }
 

@@ -5,13 +5,16 @@ import type { ChatRequest, Effort } from "./request.ts";
 export const PROVIDER_OPERATIONS = ["chat", "chat.stream", "count-tokens", "embeddings"] as const;
 export type ProviderOperation = (typeof PROVIDER_OPERATIONS)[number];
 
+/** Text, bytes, or bytes in pieces, one after the other: what a caller sent is not copied to change a word of it. */
+export type CallBody = string | Uint8Array | readonly Uint8Array[];
+
 /** A request on its way to an upstream. */
 export interface UpstreamCall {
   method: "POST" | "GET";
   /** Below the provider's `baseURL`. */
   path: string;
   headers: Record<string, string>;
-  body?: Uint8Array | string | undefined;
+  body?: CallBody | undefined;
   /** Other patience than the provider's own, ms. */
   timeouts?: { firstByteMs?: number | undefined; idleMs?: number | undefined } | undefined;
   /** Called with a function that aborts the call; calling it after the end does nothing. */

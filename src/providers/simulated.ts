@@ -1,3 +1,4 @@
+import { bodyText } from "../core/call-body.ts";
 import type { ByteSink, Transport, UpstreamCall } from "../core/provider.ts";
 import { openaiChat } from "../dialects/openai-chat/index.ts";
 import { defineProvider } from "./define.ts";
@@ -31,9 +32,7 @@ interface ChatBody {
 }
 
 const simulate: Transport = async (call: UpstreamCall) => {
-  const body = JSON.parse(
-    typeof call.body === "string" ? call.body : Buffer.from(call.body ?? "{}").toString("utf8"),
-  ) as ChatBody;
+  const body = JSON.parse(bodyText(call.body ?? "{}")) as ChatBody;
   const answer = compose(body);
   const payload = body.stream ? streamOf(answer) : [JSON.stringify(whole(answer))];
   return {

@@ -1,12 +1,12 @@
 import { GatewayError } from "../core/errors.ts";
-import type { UpstreamResponse } from "../core/provider.ts";
+import type { CallBody, UpstreamResponse } from "../core/provider.ts";
 import type { Connection } from "./connection.ts";
 import { isRedirect, redirected, stopped } from "./failures.ts";
 import { PushedBody } from "./pushed-body.ts";
 
 export interface Sent {
   readonly head: string;
-  readonly body: Uint8Array | string;
+  readonly body: CallBody;
   /** Of the body. */
   readonly bytes: number;
   readonly firstByteMs: number;

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { writeBody } from "../core/call-body.ts";
 import type { GatewayError } from "../core/errors.ts";
 import type { Call } from "./call.ts";
 import { failure } from "./failures.ts";
@@ -79,13 +80,13 @@ export class Connection implements ResponseEvents {
     if (size <= ONE_PIECE_BYTES) {
       const bytes = Buffer.allocUnsafe(head.length + size);
       bytes.write(head, "latin1");
-      if (typeof body === "string") bytes.write(body, head.length);
-      else bytes.set(body, head.length);
+      writeBody(body, bytes, head.length);
       socket.write(bytes);
     } else {
       socket.cork();
       socket.write(head, "latin1");
-      socket.write(body);
+      if (typeof body === "string" || body instanceof Uint8Array) socket.write(body);
+      else for (const piece of body) socket.write(piece);
       socket.uncork();
     }
   }

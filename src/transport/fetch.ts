@@ -1,3 +1,4 @@
+import { wholeBody } from "../core/call-body.ts";
 import type { Transport, UpstreamCall } from "../core/provider.ts";
 import { failure, isRedirect, redirected, stopped } from "./failures.ts";
 import type { Timeouts, TransportOptions } from "./options.ts";
@@ -20,7 +21,7 @@ export function fetchTransport(
       response = await fetcher(base + call.path, {
         method: call.method,
         headers: { ...headers, ...call.headers },
-        ...(call.body !== undefined && { body: call.body as string }),
+        ...(call.body !== undefined && { body: wholeBody(call.body) as string }),
         redirect: "manual",
         signal: controller.signal,
       });

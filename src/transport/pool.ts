@@ -1,5 +1,6 @@
 import { connect, isIP } from "node:net";
 import { connect as connectSecurely } from "node:tls";
+import { bodyLength } from "../core/call-body.ts";
 import type { GatewayError } from "../core/errors.ts";
 import type { Transport, UpstreamCall, UpstreamResponse } from "../core/provider.ts";
 import { Call } from "./call.ts";
@@ -55,7 +56,7 @@ class Pool implements Owner {
 
   send({ method, path, headers, body = "", timeouts, onAbort }: UpstreamCall): Promise<UpstreamResponse> {
     return new Promise((resolve, reject) => {
-      const bytes = typeof body === "string" ? Buffer.byteLength(body) : body.length;
+      const bytes = bodyLength(body);
       const head = this.#heads.write(method, path, headers, bytes);
       const firstByteMs = timeouts?.firstByteMs ?? this.#timeouts.firstByteMs;
       const idleMs = timeouts?.idleMs ?? this.#timeouts.idleMs;

@@ -23,7 +23,7 @@ describe("splice", () => {
         const values = Object.fromEntries(
           edits.filter(([key]) => key !== "__proto__").map(([key, value]) => [key, JSON.stringify(value)]),
         );
-        const out = body.splice(values).toString();
+        const out = Buffer.concat(body.splice(values)).toString();
         const expected = new Map<string, unknown>(
           [...list, ...edits.filter(([key]) => key !== "__proto__")].map(([key, value]) => [key, value]),
         );
@@ -47,15 +47,19 @@ describe("splice", () => {
   test("without changes gives the same bytes", () => {
     fc.assert(
       fc.property(objectText, ({ text }) => {
-        expect(new RequestBody({ bytes: Buffer.from(text) }).splice({}).toString()).toBe(text);
+        expect(Buffer.concat(new RequestBody({ bytes: Buffer.from(text) }).splice({})).toString()).toBe(text);
       }),
     );
   });
 
   test("replaces in place and adds at the front", () => {
     const body = new RequestBody({ bytes: Buffer.from('{ "model" : "a" , "n":1}') });
-    expect(body.splice({ model: '"bb"', max_tokens: "5" }).toString()).toBe('{"max_tokens":5, "model" : "bb" , "n":1}');
-    expect(new RequestBody({ bytes: Buffer.from("{}") }).splice({ model: '"m"' }).toString()).toBe('{"model":"m"}');
+    expect(Buffer.concat(body.splice({ model: '"bb"', max_tokens: "5" })).toString()).toBe(
+      '{"max_tokens":5, "model" : "bb" , "n":1}',
+    );
+    expect(Buffer.concat(new RequestBody({ bytes: Buffer.from("{}") }).splice({ model: '"m"' })).toString()).toBe(
+      '{"model":"m"}',
+    );
   });
 });
 
@@ -73,7 +77,7 @@ describe("reading", () => {
   test("an object given in process is read and written like bytes", () => {
     const body = new RequestBody({ json: { model: "m", stream: true, messages: [] } });
     expect([body.model, body.stream, body.member("messages")]).toEqual(["m", true, []]);
-    expect(body.splice({ model: '"x"' }).toString()).toBe('{"model":"x","stream":true,"messages":[]}');
+    expect(Buffer.concat(body.splice({ model: '"x"' })).toString()).toBe('{"model":"x","stream":true,"messages":[]}');
     expect(body.member("toString")).toBeUndefined();
     expect(body.member("constructor")).toBeUndefined();
   });

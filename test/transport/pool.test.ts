@@ -64,6 +64,9 @@ describe("calls over kept connections", () => {
     const long = "Zürich, 東京 🦊 ".repeat(20_000);
     for (const body of ["", "plain", "Zürich, 東京 🦊", long, Buffer.from([0, 255, 10, 13]), Buffer.from(long)]) {
       expect(await ask({ body, headers: { "x-call": "ü" } })).toBe(body.toString());
+      const bytes = Buffer.from(body);
+      const pieces = [bytes.subarray(0, 3), Buffer.from("<in between>"), bytes.subarray(3)];
+      expect(await ask({ body: pieces })).toBe(Buffer.concat(pieces).toString());
     }
     expect(await ask({ method: "GET", path: "/y?z=1", body: undefined })).toBe("");
     const line = { always: "a", host: url.slice(7), connection: "keep-alive" };

@@ -1,3 +1,4 @@
+import { bodyText } from "../../core/call-body.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import type { UpstreamCall, UpstreamResponse } from "../../core/provider.ts";
 
@@ -8,7 +9,7 @@ const SECRET_HEADERS = /^(authorization|x-api-key|api-key|x-goog-api-key|cookie|
 
 /** For providers with `capture: true`: the raw request, redacted headers, as it goes out. */
 export function captureRequest(exchange: Exchange, call: UpstreamCall): void {
-  const body = typeof call.body === "string" ? call.body : Buffer.from(call.body ?? "").toString("utf8");
+  const body = bodyText(call.body ?? "");
   exchange.capture = {
     request: {
       url: exchange.target!.provider.baseURL + call.path,

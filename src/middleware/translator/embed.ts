@@ -2,6 +2,7 @@ import type { Dialect } from "../../core/dialect.ts";
 import type { EmbeddingRequest, EmbeddingResponse } from "../../core/embeddings.ts";
 import { GatewayError } from "../../core/errors.ts";
 import type { Exchange } from "../../core/exchange.ts";
+import type { CallBody } from "../../core/provider.ts";
 import { JsonBody, type Reply } from "../../core/reply.ts";
 import { parse, readAnswer } from "./json.ts";
 import { Meter } from "./meter.ts";
@@ -44,7 +45,7 @@ export async function embed(exchange: Exchange): Promise<Reply> {
   };
 }
 
-function sameBody({ body, dialect }: Exchange, model: string): Uint8Array | string {
+function sameBody({ body, dialect }: Exchange, model: string): CallBody {
   return body.model === model || dialect.modelInPath ? body.bytes : body.splice({ model: JSON.stringify(model) });
 }
 

@@ -3,14 +3,14 @@ import { type Fitted, fit } from "../../capabilities/fit/index.ts";
 import { applyLessons } from "../../capabilities/learn/lessons.ts";
 import type { Exchange } from "../../core/exchange.ts";
 import { mentions } from "../../core/mentions.ts";
-import type { Lesson } from "../../core/provider.ts";
+import type { CallBody, Lesson } from "../../core/provider.ts";
 import type { Change, ChatRequest, Reasoning } from "../../core/request.ts";
 import type { JsonObject } from "../../core/util.ts";
 import { NOTHING_TO_RESTORE, type Restoration } from "./restore.ts";
 
 /** One attempt in the form in which it goes out. */
 export interface Prepared {
-  body: Uint8Array | string;
+  body: CallBody;
   /** The same as an object, where it was written for this target. */
   json: JsonObject | undefined;
   changes: readonly Change[];
@@ -149,7 +149,7 @@ function boundToPutIn(exchange: Exchange): Change | undefined {
 }
 
 /** The caller's own bytes; only the model, and what a budget needs, are put in. */
-function splice(exchange: Exchange, usage: string | undefined, bound: boolean): Uint8Array | string {
+function splice(exchange: Exchange, usage: string | undefined, bound: boolean): CallBody {
   const { body, dialect } = exchange;
   const { model } = exchange.target!;
   const renamed = body.model !== model && !dialect.modelInPath;

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { Batch } from "../core/batch.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Exchange } from "../core/exchange.ts";
 import type { StreamSource } from "../core/reply.ts";
@@ -64,7 +65,7 @@ export function toNodeHandler(gateway: Gateway, options: NodeHandlerOptions = {}
     }).then(
       (answer) => {
         if (answer.body?.type === "stream") writeStream(response, answer, answer.body.source);
-        else writeJson(response, answer);
+        else answers.add({ response, answer });
       },
       () => response.destroy(),
     );
@@ -126,7 +127,9 @@ async function readBody(
       }
       chunks.push(chunk);
     });
-    request.on("end", () => resolve({ bytes: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks) }));
+    request.on("end", () =>
+      bodies.add(() => resolve({ bytes: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks) })),
+    );
     // Every request closes once; only one that is not complete was left.
     request.on("close", () => {
       if (!request.complete)
@@ -134,6 +137,11 @@ async function readBody(
     });
   });
 }
+
+const answers = new Batch<{ response: ServerResponse; answer: Answer }>(({ response, answer }) =>
+  writeJson(response, answer),
+);
+const bodies = new Batch<() => void>((read) => read());
 
 function writeJson(response: ServerResponse, { status, headers, body }: Answer): void {
   if (response.destroyed || response.headersSent) return;

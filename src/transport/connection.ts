@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { Batch } from "../core/batch.ts";
 import { writeBody } from "../core/call-body.ts";
 import type { GatewayError } from "../core/errors.ts";
 import type { Call } from "./call.ts";
@@ -30,6 +31,9 @@ export interface Owner {
   /** A connection has a new deadline. */
   watch(deadline: number): void;
 }
+
+/** By the end of the turn a connection that the other side has closed is known to be. */
+const requests = new Batch<Connection>((connection) => connection.flush());
 
 /** One keep-alive connection. It carries one call at a time. */
 export class Connection implements ResponseEvents {
@@ -70,13 +74,19 @@ export class Connection implements ResponseEvents {
   }
 
   send(call: Call): void {
-    const { head, body, bytes: size, firstByteMs } = call.sent;
     this.#call = call;
     this.#keptMs = this.#keepAliveMs;
     call.begin(this);
-    this.#wait(firstByteMs);
+    this.#wait(call.sent.firstByteMs);
+    this.#socket.ref();
+    requests.add(this);
+  }
+
+  /** Sends the head and the body of its call. */
+  flush(): void {
+    if (!this.#call) return;
+    const { head, body, bytes: size } = this.#call.sent;
     const socket = this.#socket;
-    socket.ref();
     if (size <= ONE_PIECE_BYTES) {
       const bytes = Buffer.allocUnsafe(head.length + size);
       bytes.write(head, "latin1");

@@ -18,6 +18,12 @@ export class Batch<Item> {
   readonly #workOff = (): void => {
     const items = this.#items;
     this.#items = [];
-    for (const item of items) this.#work(item);
+    let at = 0;
+    try {
+      while (at < items.length) this.#work(items[at++]!);
+    } finally {
+      // One that throws takes nothing from the others.
+      for (const item of items.slice(at)) this.add(item);
+    }
   };
 }

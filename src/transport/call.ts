@@ -1,3 +1,4 @@
+import { Batch } from "../core/batch.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { CallBody, UpstreamResponse } from "../core/provider.ts";
 import type { Connection } from "./connection.ts";
@@ -13,12 +14,15 @@ export interface Sent {
   readonly idleMs: number;
 }
 
+const answers = new Batch<Call>((call) => call.tell());
+
 /** One call and the body of its answer: one object, because there is one for every request. */
 export class Call extends PushedBody {
   readonly sent: Sent;
   readonly #resolve: (response: UpstreamResponse) => void;
   readonly #reject: (error: Error) => void;
   #connection: Connection | undefined;
+  #response: UpstreamResponse | undefined;
   #isAnswered = false;
   #isOver = false;
 
@@ -39,7 +43,12 @@ export class Call extends PushedBody {
   answer(status: number, headers: Record<string, string>): void {
     if (isRedirect(status)) return this.#stop(redirected(status));
     this.#isAnswered = true;
-    this.#resolve({ status, headers, body: this });
+    this.#response = { status, headers, body: this };
+    answers.add(this);
+  }
+  /** Tells who has asked. */
+  tell(): void {
+    this.#resolve(this.#response!);
   }
   data(chunk: Buffer): void {
     this.push(chunk);

@@ -3,7 +3,7 @@
 export type { BudgetUsage } from "./budget/report.ts";
 export * from "./core/budget-store.ts";
 export type * from "./core/cache-store.ts";
-export type { Dialect, Frame, ModelInfo, Operation, PathFacts } from "./core/dialect.ts";
+export type { Bounds, Dialect, Frame, ModelInfo, Operation, PathFacts } from "./core/dialect.ts";
 export { type ErrorCode, GatewayError, type GatewayErrorOptions, isGatewayError } from "./core/errors.ts";
 export type { AttemptRecord, Exchange, Identity, Outcome } from "./core/exchange.ts";
 export {
@@ -14,7 +14,7 @@ export {
   type Middleware,
   type Next,
 } from "./core/middleware.ts";
-export type { Capabilities, CapabilityRow, Lesson, Provider, Target } from "./core/provider.ts";
+export type { CallBody, Capabilities, CapabilityRow, Lesson, Provider, Target } from "./core/provider.ts";
 export { JsonBody, type Reply, type StreamBody, type StreamSource } from "./core/reply.ts";
 export type { Change, ChatRequest, ChatResponse, Message, Part, Tool } from "./core/request.ts";
 export type { Usage } from "./core/usage.ts";

@@ -23,6 +23,8 @@ export class Call extends PushedBody {
   readonly #reject: (error: Error) => void;
   #connection: Connection | undefined;
   #response: UpstreamResponse | undefined;
+  /** Whether any of it may have left. */
+  isSent = false;
   #isAnswered = false;
   #isOver = false;
 
@@ -66,7 +68,7 @@ export class Call extends PushedBody {
     else this.#reject(error);
   }
   abort(reason: Error): void {
-    this.#stop(stopped(reason, this.#connection !== undefined));
+    this.#stop(stopped(reason, this.isSent));
   }
 
   pause(): void {

@@ -28,6 +28,8 @@ export interface Owner {
   free(connection: Connection): void;
   /** It is closed. */
   gone(connection: Connection): void;
+  /** Sends a call over a connection that is free, or lets it wait for one. */
+  carry(call: Call): void;
   /** A connection has a new deadline. */
   watch(deadline: number): void;
 }
@@ -85,6 +87,7 @@ export class Connection implements ResponseEvents {
   /** Sends the head and the body of its call. */
   flush(): void {
     if (!this.#call) return;
+    this.#call.isSent = true;
     const { head, body, bytes: size } = this.#call.sent;
     const socket = this.#socket;
     if (size <= ONE_PIECE_BYTES) {
@@ -169,17 +172,20 @@ export class Connection implements ResponseEvents {
     return !this.#isPaused && !this.#isClosed;
   }
   #ended(): void {
-    if (this.#call) {
+    if (this.#call?.isSent) {
       try {
         this.#reader.close();
       } catch (error) {
         this.fail(failure("broken", true, error as Error));
       }
     }
-    this.close();
+    this.#closed();
   }
   #closed(): void {
-    this.fail(failure("broken", true, this.#error));
+    const call = this.#call;
+    if (!call || call.isSent) return this.fail(failure("broken", true, this.#error));
+    this.close();
+    this.#owner.carry(call);
   }
   #wait(ms: number): void {
     this.deadline = performance.now() + ms;

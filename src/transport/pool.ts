@@ -67,10 +67,7 @@ class Pool implements Owner {
         if (place !== -1) this.#waiting.splice(place, 1);
       });
       if (this.#isClosed) return call.fail(failure("unreachable", false));
-      const connection = this.#idle.pop();
-      if (connection) return connection.send(call);
-      this.#waiting.push(call);
-      this.#connect();
+      this.carry(call);
     });
   }
 
@@ -82,6 +79,12 @@ class Pool implements Owner {
     for (const connection of this.#connections) connection.fail(failure("broken", true));
   }
 
+  carry(call: Call): void {
+    const connection = this.#idle.pop();
+    if (connection) return connection.send(call);
+    this.#waiting.push(call);
+    this.#connect();
+  }
   connected(): void {
     this.#connecting--;
   }

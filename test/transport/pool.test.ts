@@ -122,6 +122,13 @@ describe("calls over kept connections", () => {
     }
   });
 
+  test("survive a server that closes its connections without a word", async () => {
+    const { url, sockets } = await raw((socket) => socket.on("data", () => socket.end(OK)));
+    const { ask } = pool(url);
+    for (let i = 0; i < 50; i++) expect(await ask()).toBe("hi");
+    expect(sockets).toHaveLength(50);
+  });
+
   test("never read what came before they asked", async () => {
     const { url, sockets } = await raw((socket, nth) => {
       answerEach(socket);

@@ -39,6 +39,11 @@ export class Call extends PushedBody {
     return this.#isAnswered;
   }
 
+  /** It failed, was stopped, or has all of its answer. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   begin(connection: Connection): void {
     this.#connection = connection;
   }

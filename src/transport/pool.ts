@@ -67,7 +67,7 @@ class Pool implements Owner {
         if (place !== -1) this.#waiting.splice(place, 1);
       });
       if (this.#isClosed) return call.fail(failure("unreachable", false));
-      this.carry(call);
+      if (!call.isOver) this.carry(call);
     });
   }
 
@@ -129,11 +129,17 @@ class Pool implements Owner {
     let earliest = Number.POSITIVE_INFINITY;
     this.#looksAt = earliest;
     for (const connection of this.#connections) {
-      if (connection.deadline <= now) connection.expire();
-      else if (connection.deadline < earliest) earliest = connection.deadline;
+      const { deadline } = connection;
+      if (deadline <= now) setImmediate(expire, connection, deadline);
+      else if (deadline < earliest) earliest = deadline;
     }
     this.watch(earliest);
   }
+}
+
+/** After what has arrived was read: it may be this process that was late. */
+function expire(connection: Connection, deadline: number): void {
+  if (connection.deadline === deadline) connection.expire();
 }
 
 /** Longer ones overflow a timer. */

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer as createHttpServer, type RequestListener } from "node:http";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
@@ -46,6 +47,10 @@ function pool(url: string, options?: PoolTransportOptions) {
   const text = async (response: UpstreamResponse) => (await readAll(response.body, 1e9)).toString();
   return { ...transport, send, text, ask: async (call?: Partial<UpstreamCall>) => text(await send(call)) };
 }
+
+/** A server in a process of its own that answers after 50 ms. */
+const SLOW_ANSWER = `require("http").createServer((_, response) => setTimeout(() => response.end("ok"), 50))
+  .listen(0, "127.0.0.1", function () { console.log(this.address().port); })`;
 
 const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
 const answerEach = (socket: Socket, answer = OK) => socket.on("data", () => socket.write(answer));
@@ -107,6 +112,31 @@ describe("calls over kept connections", () => {
     for (const answer of answers) answer();
     expect(await Promise.all([asked[0], asked[1], asked[3]])).toEqual(["hi", "hi", "hi"]);
     expect(sockets).toHaveLength(2);
+  });
+
+  test("that are aborted before they begin send nothing", async () => {
+    let heard = 0;
+    const { url } = await raw((socket) => socket.on("data", () => heard++ || socket.write(OK)));
+    const { ask } = pool(url);
+    const onAbort = (abort: (reason: Error) => void) => abort(new Error("never mind"));
+    await expect(ask({ onAbort })).rejects.toThrow("never mind");
+    await sleep(30);
+    expect(heard).toBe(0);
+  });
+
+  test("are not given up where this process was late, not the upstream", async () => {
+    const child = spawn(process.execPath, ["-e", SLOW_ANSWER]);
+    open.push(() => child.kill());
+    const port = String(await once(child.stdout, "data"));
+    const { ask } = pool(`http://127.0.0.1:${port.trim()}`, { timeouts: { firstByteMs: 150 } });
+    expect(await ask()).toBe("ok");
+    const asked = ask();
+    await sleep(20);
+    // Timers come next, before anything is read.
+    await new Promise(setImmediate);
+    const until = performance.now() + 300;
+    while (performance.now() < until);
+    expect(await asked).toBe("ok");
   });
 
   test("go on over a new connection where the old one is not to be used again", async () => {

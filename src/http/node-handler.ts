@@ -168,7 +168,6 @@ function writeStream(response: ServerResponse, { status, headers, exchange }: An
   headers["content-type"] = "text/event-stream; charset=utf-8";
   headers["cache-control"] = "no-cache";
   response.writeHead(status, headers);
-  const writer = new StreamWriter(response, source);
   const state = {
     lastWrite: performance.now(),
     ping: () => {
@@ -177,67 +176,21 @@ function writeStream(response: ServerResponse, { status, headers, exchange }: An
   };
   const asleep = keepAwake(state);
   response.on("close", asleep);
+  let full = false;
+  response.on("drain", () => {
+    full = false;
+    source.resume();
+  });
   const write = (chunk: string | Uint8Array) => {
     state.lastWrite = performance.now();
-    writer.write(chunk);
+    if (response.write(chunk) || full) return;
+    full = true;
+    source.pause();
   };
   source.start({
     bytes: write,
     frames: (frames) => write(formatFrames(frames)),
-    end: () => writer.end(),
-    fail: (_error, frames) => {
-      writer.write(formatFrames(frames));
-      writer.end();
-    },
+    end: () => response.end(),
+    fail: (_error, frames) => response.end(formatFrames(frames)),
   });
 }
-
-const streams = new Batch<StreamWriter>((writer) => writer.flush());
-
-/** Writes what came in one turn of the event loop at its end, in one piece. */
-class StreamWriter {
-  readonly #response: ServerResponse;
-  readonly #source: StreamSource;
-  #chunks: (string | Uint8Array)[] = [];
-  #hasEnded = false;
-  #isWaiting = false;
-  #isFull = false;
-
-  constructor(response: ServerResponse, source: StreamSource) {
-    this.#response = response;
-    this.#source = source;
-    response.on("drain", () => {
-      this.#isFull = false;
-      source.resume();
-    });
-  }
-
-  write(chunk: string | Uint8Array): void {
-    this.#chunks.push(chunk);
-    this.#wait();
-  }
-  end(): void {
-    this.#hasEnded = true;
-    this.#wait();
-  }
-  flush(): void {
-    this.#isWaiting = false;
-    const response = this.#response;
-    const chunks = this.#chunks;
-    this.#chunks = [];
-    if (response.destroyed) return;
-    const piece = chunks.length > 1 ? Buffer.concat(chunks.map(asBytes)) : chunks[0];
-    if (this.#hasEnded) response.end(piece);
-    else if (piece !== undefined && !response.write(piece) && !this.#isFull) {
-      this.#isFull = true;
-      this.#source.pause();
-    }
-  }
-  #wait(): void {
-    if (this.#isWaiting) return;
-    this.#isWaiting = true;
-    streams.add(this);
-  }
-}
-
-const asBytes = (chunk: string | Uint8Array) => (typeof chunk === "string" ? Buffer.from(chunk) : chunk);

@@ -25,7 +25,7 @@ interface Of {
   per?: number;
 }
 
-const WARM_MS = 250;
+const WARM_MS = 1_000;
 /** In groups of about a millisecond: many of them are quiet also where the machine is not. */
 const MEASURE = { min_cpu_time: 300e6, batch_samples: 64 };
 const ONCE = { min_cpu_time: 0, min_samples: 1, batch_samples: 4, gc: false };

@@ -96,6 +96,12 @@ function repeatedHeader(raw: readonly string[]): string | undefined {
   return undefined;
 }
 
+/** Those that were read in one turn start together, and those that are ready are written together. */
+const bodies = new Batch<() => void>((start) => start());
+const answers = new Batch<{ response: ServerResponse; answer: Answer }>(({ response, answer }) =>
+  writeJson(response, answer),
+);
+
 async function readBody(
   request: IncomingMessage & { body?: unknown },
   limit: number,
@@ -137,11 +143,6 @@ async function readBody(
     });
   });
 }
-
-const answers = new Batch<{ response: ServerResponse; answer: Answer }>(({ response, answer }) =>
-  writeJson(response, answer),
-);
-const bodies = new Batch<() => void>((read) => read());
 
 function writeJson(response: ServerResponse, { status, headers, body }: Answer): void {
   if (response.destroyed || response.headersSent) return;

@@ -132,7 +132,7 @@ export class Connection implements ResponseEvents {
   /** The deadline is over. */
   expire(): void {
     if (!this.#isReady) this.#lateness = failure("connect-timeout", false);
-    this.fail(failure(this.#call?.isAnswered ? "idle-timeout" : "head-timeout", true));
+    this.fail(failure(this.#call?.isAnswered ? "idle-timeout" : "head-timeout", this.#call?.isSent === true));
   }
 
   head(status: number, headers: Record<string, string>): void {

@@ -1,7 +1,7 @@
 import { wholeBody } from "../core/call-body.ts";
 import type { Transport, UpstreamCall } from "../core/provider.ts";
 import { failure, isRedirect, redirected, stopped } from "./failures.ts";
-import type { Timeouts, TransportOptions } from "./options.ts";
+import { DEFAULTS, type Timeouts, type TransportOptions } from "./options.ts";
 import { PushedBody } from "./pushed-body.ts";
 
 /** For edge runtimes and tests: any `fetch`. Its timers are one deadline for the head and one between chunks. */
@@ -15,7 +15,9 @@ export function fetchTransport(
     const controller = new AbortController();
     call.onAbort?.((reason) => controller.abort(stopped(reason, true)));
     const patience = { ...timeouts, ...dropUndefined(call.timeouts) };
-    const head = timer(patience.firstByteMs ?? 300_000, () => controller.abort(failure("head-timeout", true)));
+    const head = timer(patience.firstByteMs ?? DEFAULTS.firstByteMs, () =>
+      controller.abort(failure("head-timeout", true)),
+    );
     let response: Response;
     try {
       response = await fetcher(base + call.path, {
@@ -47,7 +49,7 @@ class FetchedBody extends PushedBody {
   #paused: Promise<void> | undefined;
   #unpause: (() => void) | undefined;
 
-  constructor(response: Response, controller: AbortController, idleMs = 60_000) {
+  constructor(response: Response, controller: AbortController, idleMs = DEFAULTS.idleMs) {
     super();
     this.#controller = controller;
     void this.#read(response.body?.getReader(), idleMs);

@@ -20,3 +20,5 @@ export interface TransportOptions {
   headers?: Record<string, string>;
   timeouts?: Timeouts | undefined;
 }
+
+export const DEFAULTS = { connectMs: 5_000, firstByteMs: 300_000, idleMs: 60_000, keepAliveMs: 4_000 };

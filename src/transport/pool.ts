@@ -6,10 +6,8 @@ import type { Transport, UpstreamCall, UpstreamResponse } from "../core/provider
 import { Call } from "./call.ts";
 import { Connection, type Open, type Owner } from "./connection.ts";
 import { failure } from "./failures.ts";
-import type { PoolOptions, TransportOptions } from "./options.ts";
+import { DEFAULTS, type PoolOptions, type TransportOptions } from "./options.ts";
 import { RequestHeads } from "./request-heads.ts";
-
-const DEFAULTS = { connectMs: 5_000, firstByteMs: 300_000, idleMs: 60_000, keepAliveMs: 4_000 };
 
 export interface PoolTransportOptions extends TransportOptions {
   pool?: PoolOptions | undefined;

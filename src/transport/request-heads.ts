@@ -1,6 +1,7 @@
 import { GatewayError } from "../core/errors.ts";
 
 const UNSAFE_PATH = /[^\x21-\x7e\x80-\xff]/;
+const NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 const UNSAFE_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 /** Those that the connection writes for itself. */
 const OWN = new Set(["connection", "keep-alive", "content-length", "transfer-encoding", "upgrade", "expect"]);
@@ -14,6 +15,9 @@ export class RequestHeads {
   /** @param always headers of every request, names in lower case; `host` may be among them */
   constructor({ host, pathname }: URL, always: Record<string, string>) {
     this.#prefix = pathname.replace(/\/$/, "");
+    for (const name in always) {
+      if (!NAME.test(name)) throw new GatewayError("invalid_request", `\`${name}\` is no name of a header`);
+    }
     this.#always = { host, ...always };
     this.#alwaysText = lines(this.#always);
   }

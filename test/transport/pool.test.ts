@@ -204,6 +204,7 @@ describe("calls over kept connections", () => {
     await expect(send({ headers: { a: "1\r\nx-evil: 1" } })).rejects.toMatchObject({ code: "invalid_request" });
     await expect(send({ path: "/a HTTP/1.1\r\nx-evil: 1" })).rejects.toMatchObject({ code: "invalid_request" });
     expect(() => pool(url, { headers: { a: "1\n2" } })).toThrow("`a`");
+    expect(() => pool(url, { headers: { "a: 1\r\nb": "2" } })).toThrow("no name");
     expect(sockets).toHaveLength(0);
   });
 

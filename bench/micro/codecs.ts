@@ -2,6 +2,7 @@
 import { fit as fitTo } from "../../src/capabilities/fit/index.ts";
 import type { Dialect, Frame, RawFrame } from "../../src/core/dialect.ts";
 import { scanObject } from "../../src/core/json-scan.ts";
+import { Rope } from "../../src/core/rope.ts";
 import { anthropicMessages } from "../../src/dialects/anthropic-messages/index.ts";
 import { gemini } from "../../src/dialects/gemini/index.ts";
 import { openaiChat } from "../../src/dialects/openai-chat/index.ts";
@@ -29,7 +30,7 @@ async function requests(smoke: boolean): Promise<MicroResult[]> {
     const bytes = Buffer.from(text);
     const of = { bytes: bytes.length };
     const canonical = anthropicMessages.decodeRequest(json);
-    await bench.add(`scanObject, ${size}`, () => scanObject(bytes), of);
+    await bench.add(`scanObject, ${size}`, () => scanObject(new Rope(bytes)), of);
     await bench.add(`JSON.parse, ${size}`, () => JSON.parse(bytes.toString("utf8")), of);
     await bench.add(`JSON.stringify, ${size}`, () => JSON.stringify(json), of);
     await bench.add(

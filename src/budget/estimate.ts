@@ -1,5 +1,4 @@
 import type { Exchange } from "../core/exchange.ts";
-import { mentions } from "../core/mentions.ts";
 import type { ChatRequest, Part } from "../core/request.ts";
 
 /** What an image costs where nothing better is known; providers charge between 85 and 1,600 tokens. */
@@ -13,9 +12,9 @@ const PER_MESSAGE = 8;
  */
 export function estimateInput(exchange: Exchange): number {
   const { body } = exchange;
-  const bytes = body.bytes;
-  const bySize = Math.ceil(bytes.length / BYTES_PER_TOKEN) + PER_MESSAGE;
-  if (bytes.length < 4_096 || exchange.operation === "embeddings" || !mentions(bytes, "base64")) return bySize;
+  const { byteLength } = body;
+  const bySize = Math.ceil(byteLength / BYTES_PER_TOKEN) + PER_MESSAGE;
+  if (byteLength < 4_096 || exchange.operation === "embeddings" || !body.mentions("base64")) return bySize;
   try {
     return estimateRequest(exchange.request);
   } catch {
@@ -68,7 +67,7 @@ export function estimateOutput(characters: number): number {
 
 /** Upper bound for text: no byte-level tokenizer makes more tokens than there are (NFKC-normalised) bytes. */
 export function boundInput(exchange: Exchange): number {
-  const text = exchange.body.bytes.toString("utf8");
+  const { text } = exchange.body;
   const bytes = Math.max(exchange.body.byteLength, Buffer.byteLength(text.normalize("NFKC")));
   return bytes + PER_MESSAGE;
 }

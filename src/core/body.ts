@@ -1,15 +1,20 @@
 import type { Bounds, Dialect, Operation, PathFacts } from "./dialect.ts";
 import { GatewayError } from "./errors.ts";
-import { type Members, type Place, scanObject } from "./json-scan.ts";
+import { type Members, scanObject } from "./json-scan.ts";
+import { mentions } from "./mentions.ts";
 import type { ChatRequest } from "./request.ts";
+import { Rope } from "./rope.ts";
 import { isObject, type JsonObject } from "./util.ts";
+
+/** A request's body: bytes, as many pieces as it came in, or what a framework has made of them. */
+export type BodyContent = { bytes: Buffer | readonly Buffer[] } | { json: JsonObject };
 
 /**
  * The request as it came. Nothing is parsed before somebody needs it: the router needs the model, a pass-through
  * needs where three members stand, and only a translation needs the rest.
  */
 export class RequestBody {
-  #bytes: Buffer | undefined;
+  #rope: Rope | undefined;
   #json: JsonObject | undefined;
   #members: Members | undefined;
   #bounds: Bounds | undefined;
@@ -18,25 +23,39 @@ export class RequestBody {
   /** Estimate of the input, made once for whoever asks first. */
   estimatedTokens: number | undefined;
 
-  constructor(content: { bytes: Buffer } | { json: JsonObject }, path: PathFacts = NO_FACTS) {
-    if ("bytes" in content) this.#bytes = content.bytes;
+  constructor(content: BodyContent, path: PathFacts = NO_FACTS) {
+    if ("bytes" in content) this.#rope = new Rope(content.bytes);
     else this.#json = content.json;
     this.path = path;
   }
 
   /** As sent; written from the object where a framework has parsed it already. */
-  get bytes(): Buffer {
-    this.#bytes ??= Buffer.from(JSON.stringify(this.#json));
-    return this.#bytes;
+  get #sent(): Rope {
+    this.#rope ??= new Rope(Buffer.from(JSON.stringify(this.#json)));
+    return this.#rope;
+  }
+
+  /** The bytes as they came, none of them copied. */
+  get pieces(): readonly Buffer[] {
+    return this.#sent.pieces;
   }
 
   get byteLength(): number {
-    return this.bytes.length;
+    return this.#sent.length;
   }
 
-  /** Where the top-level members stand in `bytes`. @throws GatewayError `invalid_request` on duplicates or no object */
+  /** @param mark ASCII */
+  mentions(mark: string): boolean {
+    return mentions(this.#sent.pieces, mark);
+  }
+
+  get text(): string {
+    return this.#sent.whole.toString("utf8");
+  }
+
+  /** Where the top-level members stand. @throws GatewayError `invalid_request` on duplicates or no object */
   get members(): Members {
-    this.#members ??= scanObject(this.bytes);
+    this.#members ??= scanObject(this.#sent);
     return this.#members;
   }
 
@@ -46,7 +65,7 @@ export class RequestBody {
       void this.members;
       let value: unknown;
       try {
-        value = JSON.parse(this.bytes.toString("utf8"));
+        value = JSON.parse(this.text);
       } catch (error) {
         throw new GatewayError("invalid_request", `The request body is not valid JSON: ${(error as Error).message}`);
       }
@@ -61,7 +80,7 @@ export class RequestBody {
     if (this.#json) return Object.hasOwn(this.#json, name) ? this.#json[name] : undefined;
     const place = this.members.get(name);
     if (!place) return undefined;
-    place.value ??= valueAt(this.bytes, place, name);
+    place.value ??= readValue(this.#sent.slice(place.start, place.end), name);
     return place.value;
   }
 
@@ -103,7 +122,7 @@ export class RequestBody {
 
   /** Drops what can be read from the bytes again: a long answer must not hold its request three times. */
   forget(): void {
-    if (this.#bytes) this.#json = undefined;
+    if (this.#rope) this.#json = undefined;
     this.#canonical = undefined;
   }
 
@@ -112,7 +131,7 @@ export class RequestBody {
    * @param values JSON text by member name
    */
   splice(values: Readonly<Record<string, string>>): Buffer[] {
-    const source = this.bytes;
+    const source = this.#sent;
     const edits: Edit[] = [];
     let added = "";
     for (const name in values) {
@@ -128,10 +147,10 @@ export class RequestBody {
     const pieces: Buffer[] = [];
     let from = 0;
     for (const { start, end, text } of edits) {
-      pieces.push(source.subarray(from, start), Buffer.from(text));
+      pieces.push(...source.parts(from, start), Buffer.from(text));
       from = end;
     }
-    pieces.push(source.subarray(from));
+    pieces.push(...source.parts(from, source.length));
     return pieces;
   }
 }
@@ -145,17 +164,17 @@ interface Edit {
 }
 
 /** The value of a member; the few kinds that every request has are read without a parser. */
-function valueAt(bytes: Buffer, { start, end }: Place, name: string): unknown {
-  const length = end - start;
-  const first = bytes[start]!;
-  if (first === 0x22 && length <= MAX_PLAIN && isPlain(bytes, start + 1, end - 1))
-    return bytes.toString("latin1", start + 1, end - 1);
+function readValue(bytes: Buffer, name: string): unknown {
+  const { length } = bytes;
+  const first = bytes[0]!;
+  if (first === 0x22 && length <= MAX_PLAIN && isPlain(bytes, 1, length - 1))
+    return bytes.toString("latin1", 1, length - 1);
   if (first >= 0x31 && first <= 0x39 && length <= MAX_DIGITS) {
-    const number = digits(bytes, start, end);
+    const number = digits(bytes);
     if (number !== undefined) return number;
   }
   try {
-    return JSON.parse(bytes.toString("utf8", start, end));
+    return JSON.parse(bytes.toString("utf8"));
   } catch {
     throw new GatewayError("invalid_request", `\`${name}\` is not valid JSON`, { param: name });
   }
@@ -174,10 +193,10 @@ function isPlain(bytes: Buffer, start: number, end: number): boolean {
   return true;
 }
 
-function digits(bytes: Buffer, start: number, end: number): number | undefined {
+function digits(bytes: Buffer): number | undefined {
   let number = 0;
-  for (let i = start; i < end; i++) {
-    const digit = bytes[i]! - 0x30;
+  for (const byte of bytes) {
+    const digit = byte - 0x30;
     if (digit < 0 || digit > 9) return undefined;
     number = number * 10 + digit;
   }

@@ -15,11 +15,24 @@ const BYTES_PER_PIECE = 1_024;
 const pieces = new Map<string, Piece>();
 
 /**
- * The same as `bytes.includes(mark)`, but several times as fast where there is nothing to find. A native search halts
+ * Whether bytes in pieces hold a mark, also where it lies across pieces: the same as `includes`, but several times as fast where there is nothing to find. A native search halts
  * at every character that could be the first of what it searches: so the rarest of the mark has to be the first.
  * @param mark ASCII
  */
-export function mentions(bytes: Buffer, mark: string): boolean {
+export function mentions(parts: readonly Buffer[], mark: string): boolean {
+  // What a mark that goes on in the next part could begin with.
+  let before: Buffer | undefined;
+  for (const part of parts) {
+    if (holds(part, mark)) return true;
+    if (parts.length === 1) return false;
+    if (before && Buffer.concat([before, part.subarray(0, mark.length - 1)]).includes(mark)) return true;
+    const all = part.length < mark.length && before ? Buffer.concat([before, part]) : part;
+    before = all.subarray(Math.max(0, all.length - mark.length + 1));
+  }
+  return false;
+}
+
+function holds(bytes: Buffer, mark: string): boolean {
   const { text, before } = pieces.get(mark) ?? rarePiece(mark);
   let at = bytes.indexOf(text, before);
   for (let wrong = 0; at !== -1; wrong++) {

@@ -1,4 +1,4 @@
-import { RequestBody } from "../core/body.ts";
+import { type BodyContent, RequestBody } from "../core/body.ts";
 import { formatChanges } from "../core/changes.ts";
 import type { Dialect } from "../core/dialect.ts";
 import { GatewayError, toGatewayError } from "../core/errors.ts";
@@ -23,7 +23,7 @@ export interface IncomingRequest {
   found: NonNullable<Found>;
   headers: Readonly<Record<string, string | undefined>>;
   /** Reads the body; called once, and only for routes that have one. */
-  body(): Promise<{ bytes: Buffer } | { json: Record<string, unknown> }>;
+  body(): Promise<BodyContent>;
   /** Called as soon as there is an exchange, so that it can be aborted when the caller leaves. */
   onExchange?(exchange: Exchange): void;
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Batch } from "../core/batch.ts";
+import type { BodyContent } from "../core/body.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Exchange } from "../core/exchange.ts";
 import type { StreamSource } from "../core/reply.ts";
@@ -102,10 +103,7 @@ const answers = new Batch<{ response: ServerResponse; answer: Answer }>(({ respo
   writeJson(response, answer),
 );
 
-async function readBody(
-  request: IncomingMessage & { body?: unknown },
-  limit: number,
-): Promise<{ bytes: Buffer } | { json: Record<string, unknown> }> {
+async function readBody(request: IncomingMessage & { body?: unknown }, limit: number): Promise<BodyContent> {
   const parsed = request.body;
   if (Buffer.isBuffer(parsed)) return { bytes: parsed };
   if (typeof parsed === "string") return { bytes: Buffer.from(parsed) };
@@ -133,9 +131,7 @@ async function readBody(
       }
       chunks.push(chunk);
     });
-    request.on("end", () =>
-      bodies.add(() => resolve({ bytes: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks) })),
-    );
+    request.on("end", () => bodies.add(() => resolve({ bytes: chunks })));
     // Every request closes once; only one that is not complete was left.
     request.on("close", () => {
       if (!request.complete)

@@ -1,6 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { scanObject } from "../../src/core/json-scan.ts";
+import { Rope } from "../../src/core/rope.ts";
+
+const scan = (bytes: Buffer | Buffer[]) => scanObject(new Rope(bytes));
 
 /** JSON text of an object, written in any of the ways JSON can be written. */
 /** Values as JSON can write them: it knows no −0. */
@@ -32,7 +35,7 @@ test("finds every member of any JSON object, however it is written", () => {
     fc.property(written, ({ value, text }) => {
       const bytes = Buffer.from(text);
       expect(JSON.parse(text)).toEqual(value);
-      const found = scanObject(bytes);
+      const found = scan(bytes);
       expect(found.size).toBe(Object.keys(value).length);
       expect(bytes[found.open]).toBe(0x7b);
       for (const [name, member] of Object.entries(value)) {
@@ -66,7 +69,7 @@ test("finds every member however long the strings are and however many members t
   fc.assert(
     fc.property(object, fc.constantFrom(undefined, 2), (given, indent) => {
       const bytes = Buffer.from(JSON.stringify(given, null, indent));
-      const found = scanObject(bytes);
+      const found = scan(bytes);
       expect(found.size).toBe(Object.keys(given).length);
       for (const [name, member] of Object.entries(given)) {
         const place = found.get(name)!;
@@ -79,6 +82,52 @@ test("finds every member however long the strings are and however many members t
   );
 });
 
+/** The window of the scan. */
+const WINDOW = 64 * 1_024;
+
+test("finds the same wherever its window ends, and however the body is cut into pieces", () => {
+  const ends = fc.integer({ min: -70, max: 70 });
+  const cuts = fc.array(fc.nat(3 * WINDOW), { maxLength: 4 });
+  fc.assert(
+    fc.property(longString, longString, ends, ends, cuts, fc.boolean(), (a, b, first, second, where, inArray) => {
+      // What begins shortly before or behind the end of a window.
+      const start = '{"p":"';
+      const filler = (till: number, before: number) => "x".repeat(Math.max(0, till - before));
+      let text = `${start}${filler(WINDOW + first, start.length + 6)}","a":`;
+      text += JSON.stringify(inArray ? [{ a }, [a]] : a);
+      text += `,"q":"${filler(2 * WINDOW + second, Buffer.byteLength(text) + 12)}","b":${JSON.stringify({ b: [b, {}] })}}`;
+      const bytes = Buffer.from(text);
+      const borders = [0, ...where.map((each) => each % bytes.length).sort((x, y) => x - y), bytes.length];
+      const pieces = borders.slice(1).map((border, i) => bytes.subarray(borders[i], border));
+      const value = JSON.parse(text) as Record<string, unknown>;
+      const found = scan(pieces);
+      expect(found.size).toBe(4);
+      for (const [name, member] of Object.entries(value)) {
+        const place = found.get(name)!;
+        expect(JSON.parse(bytes.toString("utf8", place.start, place.end))).toEqual(member);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("refuses bytes that are no UTF-8, also at the end of its window", () => {
+  for (const wrong of [[0x80], [0xc3], [0xe6, 0x97], [0xf0, 0x9f, 0x98], [0xed, 0xa0, 0x80], [0xff]]) {
+    for (let before = WINDOW - 12; before < WINDOW + 2; before++) {
+      const body = Buffer.concat([
+        Buffer.from(`{"a":"${"x".repeat(before - 6)}`),
+        Buffer.from(wrong),
+        Buffer.from('"}'),
+      ]);
+      expect(() => scan(body), `${wrong} at ${before}`).toThrow("not valid UTF-8");
+    }
+  }
+  for (const right of ["é", "日", "😀"]) {
+    for (let before = WINDOW - 12; before < WINDOW + 2; before++)
+      expect(scan(Buffer.from(`{"a":"${"x".repeat(before - 6)}${right}"}`)).size).toBe(1);
+  }
+});
+
 test("refuses every body that is cut off, wherever", () => {
   const text = JSON.stringify({
     a: [{ b: `say \\ "hello" to ${"everybody ".repeat(3)}` }, [1, {}], "x"],
@@ -86,11 +135,20 @@ test("refuses every body that is cut off, wherever", () => {
     c: { d: null },
   });
   const bytes = Buffer.from(text);
-  for (let length = 0; length < bytes.length; length++) {
-    expect(() => scanObject(bytes.subarray(0, length)), String(length)).toThrow(
+  expect(scan(bytes).size).toBe(3);
+  // The longer ones first: what is left of them in the window is not read.
+  for (let length = bytes.length - 1; length >= 0; length--) {
+    expect(() => scan(bytes.subarray(0, length)), String(length)).toThrow(
       expect.objectContaining({ code: "invalid_request" }),
     );
   }
+});
+
+test("says of a body that is cut off that it ends too early", () => {
+  const text = '{"a":[1,[2]]}';
+  expect(scan(Buffer.from(text)).size).toBe(1);
+  expect(() => scan(Buffer.from(text.slice(0, -3)))).toThrow("it ends too early");
+  expect(() => scan(Buffer.from('{"a":"b'))).toThrow("a string does not end");
 });
 
 test("refuses, and never crashes or hangs, on any bytes that are no JSON object", () => {
@@ -108,14 +166,14 @@ test("refuses, and never crashes or hangs, on any bytes that are no JSON object"
         } catch {
           // Structure is checked, tokens are not: it may pass here, but must not throw anything but a typed error.
           try {
-            scanObject(bytes);
+            scan(bytes);
           } catch (error) {
             expect(error).toMatchObject({ code: "invalid_request", status: 400 });
           }
           return;
         }
-        if (typeof value === "object" && value !== null && !Array.isArray(value)) scanObject(bytes);
-        else expect(() => scanObject(bytes)).toThrow(expect.objectContaining({ code: "invalid_request" }));
+        if (typeof value === "object" && value !== null && !Array.isArray(value)) scan(bytes);
+        else expect(() => scan(bytes)).toThrow(expect.objectContaining({ code: "invalid_request" }));
       },
     ),
     { numRuns: 3_000, examples: [[Buffer.from("{}")], [Buffer.from('{"a":1}')]] },
@@ -130,33 +188,33 @@ describe("a member that stands twice is refused", () => {
     '{"__proto__":1,"__proto__":2}',
     '{"é":1,"\\u00e9":2}',
   ])("%s", (text) => {
-    expect(() => scanObject(Buffer.from(text))).toThrow(/stands twice/);
+    expect(() => scan(Buffer.from(text))).toThrow(/stands twice/);
   });
   test("also as the last of many", () => {
     const many = Array.from({ length: 100 }, (_, i) => `"m${i}":${i}`).join(",");
-    expect(() => scanObject(Buffer.from(`{${many},"m99":1}`))).toThrow("`m99` stands twice in the request body");
-    expect(() => scanObject(Buffer.from(`{${many},"m0":1}`))).toThrow("`m0` stands twice in the request body");
-    expect(scanObject(Buffer.from(`{${many}}`)).get("m7")).toMatchObject({ start: 55, end: 56 });
+    expect(() => scan(Buffer.from(`{${many},"m99":1}`))).toThrow("`m99` stands twice in the request body");
+    expect(() => scan(Buffer.from(`{${many},"m0":1}`))).toThrow("`m0` stands twice in the request body");
+    expect(scan(Buffer.from(`{${many}}`)).get("m7")).toMatchObject({ start: 55, end: 56 });
   });
   test("but not one that stands once on each of two levels", () => {
-    expect(scanObject(Buffer.from('{"a":{"a":1},"b":[{"a":1},{"a":2}]}')).size).toBe(2);
+    expect(scan(Buffer.from('{"a":{"a":1},"b":[{"a":1},{"a":2}]}')).size).toBe(2);
   });
 });
 
 test("depth is bounded at 128 levels below the top", () => {
   const nested = (depth: number) => Buffer.from(`{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`);
-  expect(scanObject(nested(128)).size).toBe(1);
-  expect(() => scanObject(nested(129))).toThrow(/deeper than 128/);
-  expect(() => scanObject(Buffer.from(`{"a":${'{"a":'.repeat(100_000)}`))).toThrow(/deeper than 128/);
+  expect(scan(nested(128)).size).toBe(1);
+  expect(() => scan(nested(129))).toThrow(/deeper than 128/);
+  expect(() => scan(Buffer.from(`{"a":${'{"a":'.repeat(100_000)}`))).toThrow(/deeper than 128/);
   // Brackets in strings are text.
-  expect(scanObject(Buffer.from(`{"a":"${"[".repeat(100_000)}"}`)).size).toBe(1);
+  expect(scan(Buffer.from(`{"a":"${"[".repeat(100_000)}"}`)).size).toBe(1);
 });
 
 describe("time is linear in hostile text:", () => {
   const took = (bytes: Buffer) => {
     const start = performance.now();
     try {
-      scanObject(bytes);
+      scan(bytes);
     } catch {
       // Only the time counts.
     }

@@ -45,7 +45,7 @@ export function openGateway(options: ProofOptions) {
         store,
         onExpire,
         limits: [{ name: "mistral", match: { provider: "mistral" }, tokens: cap, per: "lifetime" }],
-        estimate: (exchange) => fromText(exchange.body.bytes.toString()).inputBound,
+        estimate: (exchange) => fromText(exchange.body.text).inputBound,
         minGrant: 1,
         holdTtlMs,
         storeTimeoutMs,

@@ -86,8 +86,7 @@ export function cache(given: CacheOptions = {}): CacheMiddleware {
   async function run(exchange: Exchange, next: Next): Promise<Reply> {
     if (exchange.operation !== "chat") return next(exchange);
     const control = readCacheControl(exchange.headers["cache-control"]);
-    const repeatable =
-      namesTemperature(exchange.body.bytes, options) || exchange.headers["idempotency-key"] !== undefined;
+    const repeatable = namesTemperature(exchange.body, options) || exchange.headers["idempotency-key"] !== undefined;
     const request = control.write && repeatable ? canonical(exchange) : undefined;
     const claimed = request && repeats ? await repeats.claim(exchange) : undefined;
     if (claimed && "entry" in claimed) return repeat(exchange, claimed.entry);

@@ -1,3 +1,4 @@
+import type { RequestBody } from "../../core/body.ts";
 import type { ChatRequest, ChatResponse, Choice, Part } from "../../core/request.ts";
 
 export interface PolicyOptions {
@@ -31,8 +32,8 @@ export function readCacheControl(header: string | undefined): CacheControl {
 /**
  * Tells without reading it that a request names no temperature, which is most of them: every dialect uses this word.
  */
-export function namesTemperature(bytes: Buffer, { temperature }: PolicyOptions): boolean {
-  return temperature === "any" || bytes.includes("temperature");
+export function namesTemperature(body: RequestBody, { temperature }: PolicyOptions): boolean {
+  return temperature === "any" || body.mentions("temperature");
 }
 
 /** Whether two such requests may have one answer. */

@@ -46,7 +46,7 @@ export async function embed(exchange: Exchange): Promise<Reply> {
 }
 
 function sameBody({ body, dialect }: Exchange, model: string): CallBody {
-  return body.model === model || dialect.modelInPath ? body.bytes : body.splice({ model: JSON.stringify(model) });
+  return body.model === model || dialect.modelInPath ? body.pieces : body.splice({ model: JSON.stringify(model) });
 }
 
 /** The request in another dialect; what only the caller's own knows is named. */

@@ -2,7 +2,6 @@ import { hasCacheMarks, withCacheMarks } from "../../capabilities/fit/cache-mark
 import { type Fitted, fit } from "../../capabilities/fit/index.ts";
 import { applyLessons } from "../../capabilities/learn/lessons.ts";
 import type { Exchange } from "../../core/exchange.ts";
-import { mentions } from "../../core/mentions.ts";
 import type { CallBody, Lesson } from "../../core/provider.ts";
 import type { Change, ChatRequest, Reasoning } from "../../core/request.ts";
 import type { JsonObject } from "../../core/util.ts";
@@ -126,7 +125,7 @@ function isLoss({ kind, reason }: Change): boolean {
 /** Same dialect on both sides, and nothing in it that only we can read. */
 export function passesThrough({ dialect, upstreamDialect, body, target, reasoning }: Exchange): boolean {
   if (reasoning || !target!.provider.passThrough || upstreamDialect.id !== dialect.id) return false;
-  return !dialect.ownMarks.some((mark) => mentions(body.bytes, mark));
+  return !dialect.ownMarks.some((mark) => body.mentions(mark));
 }
 
 /** Where the path names the model, further calls of the dialect repeat it deep inside the body. */
@@ -153,7 +152,7 @@ function splice(exchange: Exchange, usage: string | undefined, bound: boolean): 
   const { body, dialect } = exchange;
   const { model } = exchange.target!;
   const renamed = body.model !== model && !dialect.modelInPath;
-  if (!renamed && usage === undefined && !bound) return body.bytes;
+  if (!renamed && usage === undefined && !bound) return body.pieces;
   const values = bound ? exchange.upstreamDialect.bounds.write(body, exchange.grantedTokens!) : {};
   if (renamed) values.model = JSON.stringify(model);
   if (usage !== undefined) values[dialect.streamUsage!.member] = usage;

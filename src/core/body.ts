@@ -15,23 +15,27 @@ export type BodyContent = { bytes: Buffer | readonly Buffer[] } | { json: JsonOb
  */
 export class RequestBody {
   #rope: Rope | undefined;
+  /** By a framework. */
+  readonly #given: JsonObject | undefined;
   #json: JsonObject | undefined;
   #members: Members | undefined;
   #bounds: Bounds | undefined;
   #canonical: ChatRequest | undefined;
+  /** Kept when the canonical form is gone. */
+  #wishes: Wishes | undefined;
   readonly path: PathFacts;
   /** Estimate of the input, made once for whoever asks first. */
   estimatedTokens: number | undefined;
 
   constructor(content: BodyContent, path: PathFacts = NO_FACTS) {
     if ("bytes" in content) this.#rope = new Rope(content.bytes);
-    else this.#json = content.json;
+    else this.#given = content.json;
     this.path = path;
   }
 
   /** As sent; written from the object where a framework has parsed it already. */
   get #sent(): Rope {
-    this.#rope ??= new Rope(Buffer.from(JSON.stringify(this.#json)));
+    this.#rope ??= new Rope(Buffer.from(JSON.stringify(this.#given)));
     return this.#rope;
   }
 
@@ -60,6 +64,7 @@ export class RequestBody {
   }
 
   get json(): JsonObject {
+    if (this.#given) return this.#given;
     if (!this.#json) {
       // The scan first: it bounds the depth and refuses duplicate members, which JSON.parse would hide.
       void this.members;
@@ -77,7 +82,8 @@ export class RequestBody {
 
   /** A top-level member, parsed alone, once. @throws GatewayError `invalid_request` */
   member(name: string): unknown {
-    if (this.#json) return Object.hasOwn(this.#json, name) ? this.#json[name] : undefined;
+    const json = this.#given ?? this.#json;
+    if (json) return Object.hasOwn(json, name) ? json[name] : undefined;
     const place = this.members.get(name);
     if (!place) return undefined;
     place.value ??= readValue(this.#sent.slice(place.start, place.end), name);
@@ -116,13 +122,26 @@ export class RequestBody {
         operation === "count-tokens" && dialect.countTokens
           ? dialect.countTokens.decodeRequest(this.json, this.path)
           : dialect.decodeRequest(this.json, this.path);
+      this.#wishes = wishesOf(this.#canonical);
     }
     return this.#canonical;
   }
 
+  /** What the caller wants to see of the answer. A request that passes through may be one that only its upstream can read. */
+  wishes(dialect: Dialect, operation: Operation): Wishes {
+    if (!this.#wishes) {
+      try {
+        this.canonical(dialect, operation);
+      } catch {
+        this.#wishes = NO_WISHES;
+      }
+    }
+    return this.#wishes!;
+  }
+
   /** Drops what can be read from the bytes again: a long answer must not hold its request three times. */
   forget(): void {
-    if (this.#rope) this.#json = undefined;
+    this.#json = undefined;
     this.#canonical = undefined;
   }
 
@@ -157,6 +176,19 @@ export class RequestBody {
 
 const NO_FACTS: PathFacts = {};
 
+export interface Wishes {
+  /** Chat: a usage chunk at the end of a stream. */
+  readonly includeUsage: boolean;
+  readonly showThinking: boolean;
+}
+
+const NO_WISHES: Wishes = { includeUsage: false, showThinking: true };
+
+const wishesOf = ({ includeUsage, reasoning }: ChatRequest): Wishes => ({
+  includeUsage: includeUsage ?? false,
+  showThinking: reasoning?.show ?? true,
+});
+
 interface Edit {
   start: number;
   end: number;
@@ -173,6 +205,8 @@ function readValue(bytes: Buffer, name: string): unknown {
     const number = digits(bytes);
     if (number !== undefined) return number;
   }
+  if (length === 4 && first === 0x74 && bytes.equals(TRUE)) return true;
+  if (length === 5 && first === 0x66 && bytes.equals(FALSE)) return false;
   try {
     return JSON.parse(bytes.toString("utf8"));
   } catch {
@@ -180,6 +214,8 @@ function readValue(bytes: Buffer, name: string): unknown {
   }
 }
 
+const TRUE = Buffer.from("true");
+const FALSE = Buffer.from("false");
 const MAX_PLAIN = 64;
 /** Whole numbers this long are exact. */
 const MAX_DIGITS = 15;

@@ -28,6 +28,8 @@ export interface PathFacts {
 /** Top-level members of a request, each parsed when it is asked for. */
 export interface MemberReader {
   member(name: string): unknown;
+  /** Whether this ASCII text stands anywhere in it, which costs less to find out. Absent: it may. */
+  mentions?(text: string): boolean;
 }
 
 /** How much output a request asks for. */

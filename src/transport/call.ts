@@ -5,34 +5,42 @@ import type { Connection } from "./connection.ts";
 import { isRedirect, redirected, stopped } from "./failures.ts";
 import { PushedBody } from "./pushed-body.ts";
 
-export interface Sent {
+export interface CallRequest {
   readonly head: string;
   readonly body: CallBody;
   /** Of the body. */
   readonly bytes: number;
-  readonly firstByteMs: number;
-  readonly idleMs: number;
 }
 
 const answers = new Batch<Call>((call) => call.tell());
 
 /** One call and the body of its answer: one object, because there is one for every request. */
 export class Call extends PushedBody {
-  readonly sent: Sent;
-  readonly #resolve: (response: UpstreamResponse) => void;
-  readonly #reject: (error: Error) => void;
+  readonly firstByteMs: number;
+  readonly idleMs: number;
+  readonly answered: Promise<UpstreamResponse>;
+  #request: CallRequest | undefined;
+  #resolve!: (response: UpstreamResponse) => void;
+  #reject!: (error: Error) => void;
   #connection: Connection | undefined;
   #response: UpstreamResponse | undefined;
-  /** Whether any of it may have left. */
-  isSent = false;
   #isAnswered = false;
   #isOver = false;
 
-  constructor(sent: Sent, resolve: (response: UpstreamResponse) => void, reject: (error: Error) => void) {
+  constructor(request: CallRequest, firstByteMs: number, idleMs: number) {
     super();
-    this.sent = sent;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.#request = request;
+    this.firstByteMs = firstByteMs;
+    this.idleMs = idleMs;
+    this.answered = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  /** Whether any of it may have left. */
+  get isSent(): boolean {
+    return this.#request === undefined;
   }
 
   get isAnswered(): boolean {
@@ -46,6 +54,12 @@ export class Call extends PushedBody {
 
   begin(connection: Connection): void {
     this.#connection = connection;
+  }
+  /** What is to be sent; it is not kept. */
+  take(): CallRequest {
+    const request = this.#request!;
+    this.#request = undefined;
+    return request;
   }
   answer(status: number, headers: Record<string, string>): void {
     if (isRedirect(status)) return this.#stop(redirected(status));

@@ -79,7 +79,7 @@ export class Connection implements ResponseEvents {
     this.#call = call;
     this.#keptMs = this.#keepAliveMs;
     call.begin(this);
-    this.#wait(call.sent.firstByteMs);
+    this.#wait(call.firstByteMs);
     this.#socket.ref();
     requests.add(this);
   }
@@ -87,8 +87,7 @@ export class Connection implements ResponseEvents {
   /** Sends the head and the body of its call. */
   flush(): void {
     if (!this.#call) return;
-    this.#call.isSent = true;
-    const { head, body, bytes: size } = this.#call.sent;
+    const { head, body, bytes: size } = this.#call.take();
     const socket = this.#socket;
     if (size <= ONE_PIECE_BYTES) {
       const bytes = Buffer.allocUnsafe(head.length + size);
@@ -111,7 +110,7 @@ export class Connection implements ResponseEvents {
   }
   resume(): void {
     this.#isPaused = false;
-    if (this.#call) this.#wait(this.#call.sent.idleMs);
+    if (this.#call) this.#wait(this.#call.idleMs);
     this.#socket.resume();
   }
   close(): void {
@@ -163,7 +162,7 @@ export class Connection implements ResponseEvents {
       this.close();
       return false;
     }
-    if (!this.#isPaused) this.#wait(call.sent.idleMs);
+    if (!this.#isPaused) this.#wait(call.idleMs);
     try {
       this.#reader.feed(INBOX, length);
     } catch (error) {

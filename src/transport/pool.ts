@@ -53,19 +53,27 @@ class Pool implements Owner {
   }
 
   send({ method, path, headers, body = "", timeouts, onAbort }: UpstreamCall): Promise<UpstreamResponse> {
-    return new Promise((resolve, reject) => {
-      const bytes = bodyLength(body);
-      const head = this.#heads.write(method, path, headers, bytes);
-      const firstByteMs = timeouts?.firstByteMs ?? this.#timeouts.firstByteMs;
-      const idleMs = timeouts?.idleMs ?? this.#timeouts.idleMs;
-      const call = new Call({ head, body, bytes, firstByteMs, idleMs }, resolve, reject);
-      onAbort?.((reason) => {
-        call.abort(reason);
-        const place = this.#waiting.indexOf(call);
-        if (place !== -1) this.#waiting.splice(place, 1);
-      });
-      if (this.#isClosed) return call.fail(failure("unreachable", false));
-      if (!call.isOver) this.carry(call);
+    const bytes = bodyLength(body);
+    let head: string;
+    try {
+      head = this.#heads.write(method, path, headers, bytes);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const { firstByteMs, idleMs } = this.#timeouts;
+    const call = new Call({ head, body, bytes }, timeouts?.firstByteMs ?? firstByteMs, timeouts?.idleMs ?? idleMs);
+    if (onAbort) this.#abortable(call, onAbort);
+    if (this.#isClosed) call.fail(failure("unreachable", false));
+    else if (!call.isOver) this.carry(call);
+    return call.answered;
+  }
+
+  /** A function of its own, as what stands beside a callback is kept with it. */
+  #abortable(call: Call, onAbort: NonNullable<UpstreamCall["onAbort"]>): void {
+    onAbort((reason) => {
+      call.abort(reason);
+      const place = this.#waiting.indexOf(call);
+      if (place !== -1) this.#waiting.splice(place, 1);
     });
   }
 

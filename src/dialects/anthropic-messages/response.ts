@@ -245,6 +245,9 @@ export function encodeUsage(usage: Usage | undefined, context: CallerContext): J
 }
 
 function asksForSearch({ request }: CallerContext): boolean {
-  const tools = request?.member("tools");
-  return Array.isArray(tools) && tools.some((tool) => isObject(tool) && String(tool.type).startsWith("web_search_"));
+  const tools = request?.mentions?.(SEARCH) === false ? undefined : request?.member("tools");
+  return Array.isArray(tools) && tools.some((tool) => isObject(tool) && String(tool.type).startsWith(SEARCH));
 }
+
+/** Begins the type of a search tool, which has a date at its end. */
+const SEARCH = "web_search_";

@@ -10,7 +10,7 @@ import { countTokens } from "./count-tokens.ts";
 import { embed } from "./embed.ts";
 import { answerJson } from "./json.ts";
 import { emptyAnswer } from "./local.ts";
-import { type Prepared, passesThrough, prepare } from "./prepare.ts";
+import { type Prepared, passesThrough, prepare, write } from "./prepare.ts";
 import { giveBack, Refusal, send } from "./send.ts";
 import { answerStream } from "./stream.ts";
 
@@ -56,10 +56,10 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   async function chat(exchange: Exchange): Promise<Reply> {
     if (exchange.bounds.maxTokens === 0 && !passesThrough(exchange)) return emptyAnswer(exchange);
     const stream = exchange.body.stream;
-    let prepared = prepare(exchange, how, lessonsFor(exchange));
+    let { prepared, sent } = begin(exchange, lessonsFor(exchange), false);
     let response: UpstreamResponse;
     try {
-      response = await send(exchange, prepared);
+      response = await sent;
     } catch (error) {
       ({ prepared, response } = await sendFitted(exchange, prepared, error));
     }
@@ -69,6 +69,17 @@ export function translator(given: TranslatorOptions = {}): Middleware {
     const reply = answer instanceof Promise ? await answer : answer;
     if (exchange.dialect.id === exchange.upstreamDialect.id) giveBack(exchange, response, reply.headers);
     return reply;
+  }
+
+  /**
+   * While the answer is awaited only the bytes of the request are kept: all else of the requests that wait would be
+   * copied by every collection of garbage. Who needs it again reads it again.
+   */
+  function begin(exchange: Exchange, lessons: readonly Lesson[], fitted: boolean): Sent {
+    const outgoing = prepare(exchange, how, lessons, fitted);
+    const sent = send(exchange, outgoing);
+    exchange.body.forget();
+    return { prepared: outgoing.prepared, sent };
   }
 
   /** A refusal that names a field is answered by a try without it. @throws the refusal, where it does not */
@@ -81,16 +92,18 @@ export function translator(given: TranslatorOptions = {}): Middleware {
     let prepared = refused;
     let reason = refusal;
     for (;;) {
-      const lessons = options.learn && learned.length < MAX_LESSONS ? lessonsOf(reason, exchange, prepared) : [];
+      const lessons =
+        options.learn && learned.length < MAX_LESSONS ? lessonsOf(reason, exchange, prepared, learned) : [];
       const fresh = lessons.filter(({ path }) => learned.every((known) => known.path !== path));
       if (fresh.length === 0) {
         exchange.changes.push(...prepared.changes);
         throw reason;
       }
       learned.push(...fresh);
-      prepared = prepare(exchange, how, [...lessonsFor(exchange), ...learned], true);
+      const again = begin(exchange, [...lessonsFor(exchange), ...learned], true);
+      prepared = again.prepared;
       try {
-        const response = await send(exchange, prepared);
+        const response = await again.sent;
         remember(exchange, learned);
         return { prepared, response };
       } catch (error) {
@@ -103,11 +116,25 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   function foresee(exchange: Exchange): Foresight {
     if (exchange.operation !== "chat") return {};
     try {
-      const { changes } = prepare(exchange, how, lessonsFor(exchange));
+      const { changes } = prepare(exchange, how, lessonsFor(exchange)).prepared;
       return { changes: [...exchange.changes, ...changes] };
     } catch (error) {
       return { refused: toGatewayError(error), changes: exchange.changes };
     }
+  }
+
+  /** What a refusal teaches; nothing where it is no refusal of a field, or the caller's own bytes were refused. */
+  function lessonsOf(
+    error: unknown,
+    exchange: Exchange,
+    { passThrough }: Prepared,
+    learned: readonly Lesson[],
+  ): readonly Lesson[] {
+    if (!isGatewayError(error) || error.code !== "invalid_request" || !(error.cause instanceof Refusal)) return [];
+    // Who chose the model himself and speaks its dialect is told by the upstream, in its words.
+    if (passThrough && [exchange.target!.model, exchange.target!.name].includes(exchange.body.model)) return [];
+    const refused = passThrough ? exchange.body.json : write(exchange, how, [...lessonsFor(exchange), ...learned]).json;
+    return readRefusal(error.cause.answer, error.message, error.param, refused);
   }
 
   /** What is known of the target; next to nothing to do while nothing was ever learned. */
@@ -136,6 +163,11 @@ export function translator(given: TranslatorOptions = {}): Middleware {
   );
 }
 
+interface Sent {
+  prepared: Prepared;
+  sent: Promise<UpstreamResponse>;
+}
+
 const NO_LESSONS: readonly Lesson[] = [];
 
 /** Whether the answer came as a stream; some servers stream whatever they are asked. */
@@ -151,11 +183,3 @@ function isStream(exchange: Exchange, { headers, body }: UpstreamResponse): bool
 }
 
 const lessonKey = (target: Target, dialect: string) => `${target.name} ${dialect}`;
-
-/** What a refusal teaches; nothing where it is no refusal of a field, or the caller's own bytes were refused. */
-function lessonsOf(error: unknown, exchange: Exchange, prepared: Prepared): readonly Lesson[] {
-  if (!isGatewayError(error) || error.code !== "invalid_request" || !(error.cause instanceof Refusal)) return [];
-  // Who chose the model himself and speaks its dialect is told by the upstream, in its words.
-  if (!prepared.json && [exchange.target!.model, exchange.target!.name].includes(exchange.body.model)) return [];
-  return readRefusal(error.cause.answer, error.message, error.param, prepared.json ?? exchange.body.json);
-}

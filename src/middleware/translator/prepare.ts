@@ -7,19 +7,22 @@ import type { Change, ChatRequest, Reasoning } from "../../core/request.ts";
 import type { JsonObject } from "../../core/util.ts";
 import { NOTHING_TO_RESTORE, type Restoration } from "./restore.ts";
 
-/** One attempt in the form in which it goes out. */
+/** What is known of an attempt while its answer is awaited. */
 export interface Prepared {
-  body: CallBody;
-  /** The same as an object, where it was written for this target. */
-  json: JsonObject | undefined;
   changes: readonly Change[];
-  path: string;
   /** Same dialect, nothing changed: bytes go through both ways. */
   passThrough: boolean;
   /** A pass-through was made to tell its usage, which the caller has not asked for and does not get. */
   hidesUsage: boolean;
   /** What was done to the caller's tools, to be undone in the answer. */
   tools: Restoration;
+}
+
+/** One attempt in the form in which it goes out. */
+export interface Outgoing {
+  path: string;
+  body: CallBody;
+  prepared: Prepared;
 }
 
 export interface How {
@@ -45,30 +48,51 @@ function mayMark(exchange: Exchange): boolean {
 }
 
 /** @param fitted also where it could pass through: the caller's own bytes were refused */
-export function prepare(exchange: Exchange, how: How, lessons: readonly Lesson[], fitted = false): Prepared {
-  const { model } = exchange.target!;
+export function prepare(exchange: Exchange, how: How, lessons: readonly Lesson[], fitted = false): Outgoing {
   const stream = exchange.body.stream;
-  const upstream = exchange.upstreamDialect;
-  const path = upstream.chatPath(model, stream);
-  const marks = how.marks && mayMark(exchange);
-  if (!fitted && !marks && passesThrough(exchange) && !lessons.some((lesson) => speaksOf(lesson, exchange))) {
+  const path = exchange.upstreamDialect.chatPath(exchange.target!.model, stream);
+  if (
+    !fitted &&
+    !(how.marks && mayMark(exchange)) &&
+    passesThrough(exchange) &&
+    !lessons.some((lesson) => speaksOf(lesson, exchange))
+  ) {
     const usage = stream ? usageToAskFor(exchange) : undefined;
     const bound = boundToPutIn(exchange);
+    const changes = bound === undefined ? NO_CHANGES : [bound];
     return {
-      body: splice(exchange, usage, bound !== undefined),
-      json: undefined,
-      changes: bound === undefined ? NO_CHANGES : [bound],
       path,
-      passThrough: true,
-      hidesUsage: usage !== undefined,
-      tools: NOTHING_TO_RESTORE,
+      body: splice(exchange, usage, bound !== undefined),
+      prepared: { changes, passThrough: true, hidesUsage: usage !== undefined, tools: NOTHING_TO_RESTORE },
     };
   }
+  const { json, changes, tools } = write(exchange, how, lessons);
+  return {
+    path,
+    body: JSON.stringify(json),
+    prepared: { changes, passThrough: false, hidesUsage: false, tools },
+  };
+}
+
+export interface Written {
+  json: JsonObject;
+  changes: readonly Change[];
+  tools: Restoration;
+}
+
+/** The request in the target's dialect, and as it takes it. */
+export function write(exchange: Exchange, how: How, lessons: readonly Lesson[]): Written {
+  const { model } = exchange.target!;
   const { request, changes, toolNames, customTools } = fitFor(exchange);
   const { reasoning } = exchange;
   if (reasoning)
     changes.unshift({ field: "reasoning", kind: "adjusted", ...told(exchange, reasoning), reason: "rule" });
-  const json = applyLessons(upstream.encodeRequest(marks ? withCacheMarks(request) : request, model), lessons, changes);
+  const marks = how.marks && mayMark(exchange);
+  const json = applyLessons(
+    exchange.upstreamDialect.encodeRequest(marks ? withCacheMarks(request) : request, model),
+    lessons,
+    changes,
+  );
   const lost = how.reject ? changes.find(isLoss) : undefined;
   if (lost) {
     exchange.changes.push(...changes);
@@ -81,15 +105,7 @@ export function prepare(exchange: Exchange, how: How, lessons: readonly Lesson[]
       },
     );
   }
-  return {
-    body: JSON.stringify(json),
-    json,
-    changes,
-    path,
-    passThrough: false,
-    hidesUsage: false,
-    tools: { toolNames, customTools },
-  };
+  return { json, changes, tools: { toolNames, customTools } };
 }
 
 /** The caller's request as the target takes it. */

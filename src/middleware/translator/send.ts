@@ -4,7 +4,7 @@ import type { UpstreamCall, UpstreamResponse } from "../../core/provider.ts";
 import { readAll } from "../../core/read-all.ts";
 import { retryAfter } from "../../core/retry-after.ts";
 import { captureBody, captureRequest } from "./capture.ts";
-import type { Prepared } from "./prepare.ts";
+import type { Outgoing } from "./prepare.ts";
 
 /** Error answers are small; what is longer is somebody's web page. */
 const MAX_ERROR_BYTES = 256 * 1024;
@@ -17,7 +17,7 @@ export class Refusal {
   }
 }
 
-export function send(exchange: Exchange, { path, body }: Pick<Prepared, "path" | "body">): Promise<UpstreamResponse> {
+export function send(exchange: Exchange, { path, body }: Pick<Outgoing, "path" | "body">): Promise<UpstreamResponse> {
   const { provider } = exchange.target!;
   const call: UpstreamCall = {
     method: "POST",

@@ -12,7 +12,8 @@ export interface CallRequest {
   readonly bytes: number;
 }
 
-const answers = new Batch<Call>((call) => call.tell());
+const tell = (call: Call) => call.tell();
+const answers = new Batch<Call>(tell);
 
 /** One call and the body of its answer: one object, because there is one for every request. */
 export class Call extends PushedBody {
@@ -65,7 +66,9 @@ export class Call extends PushedBody {
     if (isRedirect(status)) return this.#stop(redirected(status));
     this.#isAnswered = true;
     this.#response = { status, headers, body: this };
-    answers.add(this);
+    // What a stream brings at once, and what becomes of it, is more than the processor's caches hold of many.
+    if (headers["content-type"]?.startsWith("text/event-stream")) setImmediate(tell, this);
+    else answers.add(this);
   }
   /** Tells who has asked. */
   tell(): void {

@@ -9,7 +9,8 @@
 /** Answers that are no addresses. */
 const MORE: usize = 0;
 const TOO_DEEP: usize = 1;
-const WRONG_BRACKET: usize = 2;
+/** A bracket that another one closes, or a backslash outside of strings. */
+const WRONG: usize = 2;
 
 /** What closes each of the open brackets, a byte each, is kept from here on. */
 const CLOSERS: usize = 64;
@@ -60,7 +61,7 @@ export function stringEnd(at: usize, end: usize, goOn: bool): usize {
  * @param at the opening bracket; with `goOn`: where the next window begins
  * @param end behind the last byte of the window
  * @param most brackets that may be open at a time
- * @returns the address behind the closing bracket, or one of `MORE`, `TOO_DEEP`, `WRONG_BRACKET`
+ * @returns the address behind the closing bracket, or one of `MORE`, `TOO_DEEP`, `WRONG`
  */
 export function containerEnd(at: usize, end: usize, goOn: bool, most: usize): usize {
   if (!goOn) {
@@ -96,10 +97,14 @@ export function containerEnd(at: usize, end: usize, goOn: bool, most: usize): us
         top++;
       } else {
         top--;
-        if (load<u8>(top) !== byte) return WRONG_BRACKET;
-        if (top === CLOSERS) return place + 1;
+        if (load<u8>(top) !== byte) return WRONG;
+        if (top === CLOSERS) {
+          const before = ((<u64>1) << (place - block)) - 1;
+          return (slashes & ~strings & before) === 0 ? place + 1 : WRONG;
+        }
       }
     }
+    if ((slashes & ~strings) !== 0) return WRONG;
   }
   return MORE;
 }

@@ -1,33 +1,11 @@
 import { isUtf8 } from "node:buffer";
 import { GatewayError } from "./errors.ts";
-import { JSON_SCAN_WASM } from "./json-scan-wasm.ts";
+import { MORE, newFinder, TEXT, TOO_DEEP, WINDOW, WRONG } from "./json-finder.ts";
 import type { Rope } from "./rope.ts";
 
-/** What `assembly/json-scan.ts` exports; addresses are those of {@link memory}. */
-interface Finder {
-  stringEnd(at: number, end: number, goOn: boolean): number;
-  containerEnd(at: number, end: number, goOn: boolean, most: number): number;
-}
-const MORE = 0;
-const TOO_DEEP = 1;
-const WRONG_BRACKET = 2;
-
-/** Where a window of the text is copied to; before it the module keeps its own, and up to 3 bytes of the last window. */
-const TEXT = 1_024;
-const WINDOW = 64 * 1_024;
-const PAGES = 2;
-
-/** Node has it; its types do not. */
-const { WebAssembly } = globalThis as unknown as {
-  WebAssembly: {
-    Memory: new (pages: { initial: number; maximum: number }) => { buffer: ArrayBuffer };
-    Module: new (bytes: Uint8Array) => object;
-    Instance: new (module: object, imports: object) => { exports: unknown };
-  };
-};
-
-const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
-const bytes = Buffer.from(memory.buffer);
+/** One for all texts: each is read in one go. */
+const finder = newFinder();
+const { bytes } = finder;
 const room = bytes.subarray(TEXT, TEXT + WINDOW);
 
 const BACKSLASH = 0x5c;
@@ -41,14 +19,6 @@ function stands(name: string, address: number): boolean {
   return true;
 }
 
-/** Compiled for the first text. */
-let finder: Finder | undefined;
-
-function load(): Finder {
-  const module = new WebAssembly.Module(Buffer.from(JSON_SCAN_WASM, "base64"));
-  return new WebAssembly.Instance(module, { env: { memory } }).exports as Finder;
-}
-
 /**
  * JSON as UTF-8, read from its beginning to its end through a window, which is one for all: a text is read in one go.
  * Offsets are those of the whole text. Where a window has ended, what is before it cannot be read any more.
@@ -57,7 +27,6 @@ function load(): Finder {
 export class JsonText {
   readonly #source: Rope;
   readonly #mostDepth: number;
-  readonly #finder: Finder;
   /** Offset of the window's first byte less its address. */
   #shift = -TEXT;
   /** Address behind the window's last byte. */
@@ -66,8 +35,6 @@ export class JsonText {
   #begun = 0;
 
   constructor(source: Rope, mostDepth: number) {
-    finder ??= load();
-    this.#finder = finder;
     this.#source = source;
     this.#mostDepth = mostDepth;
     this.#next();
@@ -94,10 +61,10 @@ export class JsonText {
 
   /** @param offset of the opening quote @returns the offset behind the closing one */
   stringEnd(offset: number): number {
-    let address = this.#finder.stringEnd(offset + 1 - this.#shift, this.#end, false);
+    let address = finder.stringEnd(offset + 1 - this.#shift, this.#end, false);
     while (address === MORE) {
       if (!this.#next()) return refuse("The request body is not valid JSON: a string does not end");
-      address = this.#finder.stringEnd(TEXT, this.#end, true);
+      address = finder.stringEnd(TEXT, this.#end, true);
     }
     return address + this.#shift;
   }
@@ -120,14 +87,14 @@ export class JsonText {
 
   /** @param offset of the opening bracket @returns the offset behind the closing one */
   containerEnd(offset: number): number {
-    let address = this.#finder.containerEnd(offset - this.#shift, this.#end, false, this.#mostDepth);
+    let address = finder.containerEnd(offset - this.#shift, this.#end, false, this.#mostDepth);
     while (address === MORE) {
       if (!this.#next()) return refuse("The request body is not valid JSON: it ends too early");
-      address = this.#finder.containerEnd(TEXT, this.#end, true, this.#mostDepth);
+      address = finder.containerEnd(TEXT, this.#end, true, this.#mostDepth);
     }
     if (address === TOO_DEEP) refuse(`The request body is nested deeper than ${this.#mostDepth} levels`);
-    if (address === WRONG_BRACKET)
-      refuse(`The request body is not valid JSON: a bracket is closed by another, in the value at byte ${offset}`);
+    if (address === WRONG)
+      refuse(`The request body is not valid JSON: wrong brackets or a stray backslash in the value at byte ${offset}`);
     return address + this.#shift;
   }
 

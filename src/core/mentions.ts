@@ -15,8 +15,9 @@ const BYTES_PER_PIECE = 1_024;
 const pieces = new Map<string, Piece>();
 
 /**
- * Whether bytes in pieces hold a mark, also where it lies across pieces: the same as `includes`, but several times as fast where there is nothing to find. A native search halts
- * at every character that could be the first of what it searches: so the rarest of the mark has to be the first.
+ * Whether bytes in pieces hold a mark, also where it lies across pieces: the same as `includes`, but several times as
+ * fast where there is nothing to find. A native search halts at every character that could be the first of what it
+ * searches: so the rarest of the mark has to be the first.
  * @param mark ASCII
  */
 export function mentions(parts: readonly Buffer[], mark: string): boolean {

@@ -109,6 +109,16 @@ export function containerEnd(at: usize, end: usize, goOn: bool, most: usize): us
   return MORE;
 }
 
+/** Whether all bytes up to `end` are below 0x80. What stands within 64 bytes behind counts too, at worst as another. */
+export function isAscii(at: usize, end: usize): bool {
+  let seen = i8x16.splat(0);
+  for (; at < end; at += 64) {
+    const first = v128.or(v128.load(at), v128.load(at, 16));
+    seen = v128.or(seen, v128.or(first, v128.or(v128.load(at, 32), v128.load(at, 48))));
+  }
+  return i8x16.bitmask(seen) === 0;
+}
+
 function equal(v: v128, byte: u8): v128 {
   return i8x16.eq(v, i8x16.splat(byte));
 }

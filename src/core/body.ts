@@ -1,6 +1,6 @@
 import type { Bounds, Dialect, Operation, PathFacts } from "./dialect.ts";
 import { GatewayError } from "./errors.ts";
-import { type Members, scanObject } from "./json-scan.ts";
+import { type Members, type Place, scanObject } from "./json-scan.ts";
 import { mentions } from "./mentions.ts";
 import type { ChatRequest } from "./request.ts";
 import { Rope } from "./rope.ts";
@@ -86,8 +86,15 @@ export class RequestBody {
     if (json) return Object.hasOwn(json, name) ? json[name] : undefined;
     const place = this.members.get(name);
     if (!place) return undefined;
-    place.value ??= readValue(this.#sent.slice(place.start, place.end), name);
+    place.value ??= this.#valueAt(place, name);
     return place.value;
+  }
+
+  /** Without an object of its own for the few bytes, where they need not be put together. */
+  #valueAt({ start, end }: Place, name: string): unknown {
+    const { pieces } = this.#sent;
+    if (pieces.length === 1) return readValue(pieces[0]!, start, end, name);
+    return readValue(this.#sent.slice(start, end), 0, end - start, name);
   }
 
   get model(): string {
@@ -166,10 +173,11 @@ export class RequestBody {
     const pieces: Buffer[] = [];
     let from = 0;
     for (const { start, end, text } of edits) {
-      pieces.push(...source.parts(from, start), Buffer.from(text));
+      source.take(pieces, from, start);
+      pieces.push(Buffer.from(text));
       from = end;
     }
-    pieces.push(...source.parts(from, source.length));
+    source.take(pieces, from, source.length);
     return pieces;
   }
 }
@@ -196,26 +204,24 @@ interface Edit {
 }
 
 /** The value of a member; the few kinds that every request has are read without a parser. */
-function readValue(bytes: Buffer, name: string): unknown {
-  const { length } = bytes;
-  const first = bytes[0]!;
-  if (first === 0x22 && length <= MAX_PLAIN && isPlain(bytes, 1, length - 1))
-    return bytes.toString("latin1", 1, length - 1);
+function readValue(bytes: Buffer, start: number, end: number, name: string): unknown {
+  const length = end - start;
+  const first = bytes[start]!;
+  if (first === 0x22 && length <= MAX_PLAIN && isPlain(bytes, start + 1, end - 1))
+    return bytes.toString("latin1", start + 1, end - 1);
   if (first >= 0x31 && first <= 0x39 && length <= MAX_DIGITS) {
-    const number = digits(bytes);
+    const number = digits(bytes, start, end);
     if (number !== undefined) return number;
   }
-  if (length === 4 && first === 0x74 && bytes.equals(TRUE)) return true;
-  if (length === 5 && first === 0x66 && bytes.equals(FALSE)) return false;
+  const text = bytes.toString("utf8", start, end);
+  if (text === "true" || text === "false") return text === "true";
   try {
-    return JSON.parse(bytes.toString("utf8"));
+    return JSON.parse(text);
   } catch {
     throw new GatewayError("invalid_request", `\`${name}\` is not valid JSON`, { param: name });
   }
 }
 
-const TRUE = Buffer.from("true");
-const FALSE = Buffer.from("false");
 const MAX_PLAIN = 64;
 /** Whole numbers this long are exact. */
 const MAX_DIGITS = 15;
@@ -229,10 +235,10 @@ function isPlain(bytes: Buffer, start: number, end: number): boolean {
   return true;
 }
 
-function digits(bytes: Buffer): number | undefined {
+function digits(bytes: Buffer, start: number, end: number): number | undefined {
   let number = 0;
-  for (const byte of bytes) {
-    const digit = byte - 0x30;
+  for (let i = start; i < end; i++) {
+    const digit = bytes[i]! - 0x30;
     if (digit < 0 || digit > 9) return undefined;
     number = number * 10 + digit;
   }

@@ -7,6 +7,8 @@ import { JSON_SCAN_WASM } from "./json-scan-wasm.ts";
 export interface Finder {
   /** A window is copied to {@link TEXT}. */
   readonly bytes: Buffer;
+  /** Whether all bytes are below 0x80; it may say no where one behind the end is not. */
+  isAscii(at: number, end: number): boolean | number;
   /**
    * @param at behind the opening quote
    * @returns the place behind the closing one, or {@link MORE}
@@ -111,5 +113,5 @@ export function plainFinder(): Finder {
     return MORE;
   }
 
-  return { bytes, stringEnd, containerEnd };
+  return { bytes, isAscii: () => false, stringEnd, containerEnd };
 }

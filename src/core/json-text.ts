@@ -110,6 +110,7 @@ export class JsonText {
     const isLast = start + filled === this.#source.length;
     const from = TEXT - this.#begun;
     this.#begun = isLast ? 0 : unfinished(this.#end);
+    if (finder.isAscii(from, this.#end)) return true;
     if (!isUtf8(bytes.subarray(from, this.#end - this.#begun))) refuse("The request body is not valid UTF-8");
     return true;
   }

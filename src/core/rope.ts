@@ -24,21 +24,19 @@ export class Rope {
 
   /** A part in one piece. */
   slice(start: number, end: number): Buffer {
-    if (this.#pieces.length === 1) return this.#pieces[0]!.subarray(start, end);
-    const parts = this.parts(start, end);
+    const parts: Buffer[] = [];
+    this.take(parts, start, end);
     return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
   }
 
-  /** A part as it lies in the pieces; nothing is copied. */
-  parts(start: number, end: number): Buffer[] {
-    const parts: Buffer[] = [];
+  /** Adds a part to `to`, as it lies in the pieces; nothing is copied. */
+  take(to: Buffer[], start: number, end: number): void {
     let at = 0;
     for (const piece of this.#pieces) {
       const next = at + piece.length;
-      if (start < next && end > at) parts.push(piece.subarray(Math.max(0, start - at), end - at));
+      if (start < next && end > at) to.push(piece.subarray(Math.max(0, start - at), end - at));
       at = next;
     }
-    return parts;
   }
 
   /** Copies what begins at `start`, as much as there is and as `to` has room for. @returns how many bytes */
@@ -49,7 +47,11 @@ export class Rope {
       const from = start + filled - at;
       at += piece.length;
       if (from >= piece.length) continue;
-      filled += piece.copy(to, filled, from);
+      if (from === 0 && piece.length <= to.length - filled) {
+        // Costs half as much.
+        to.set(piece, filled);
+        filled += piece.length;
+      } else filled += piece.copy(to, filled, from);
       if (filled === to.length) break;
     }
     return filled;

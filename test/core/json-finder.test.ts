@@ -48,3 +48,15 @@ test("where nothing may be compiled, it is found byte after byte", () => {
   expect(isNative(finder)).toBe(false);
   expect(endOf(finder, "containerEnd", Buffer.from('[{"b":"]"}],'), 0)).toBe(11);
 });
+
+test("bytes count as ASCII only where all of them are", () => {
+  const finder = wasmFinder();
+  for (const length of [1, 15, 16, 17, 63, 64, 65, 200]) {
+    for (let place = 0; place < length; place++) {
+      finder.bytes.fill("a", TEXT, TEXT + 300);
+      expect(Boolean(finder.isAscii(TEXT, TEXT + length))).toBe(true);
+      finder.bytes[TEXT + place] = 0x80;
+      expect(Boolean(finder.isAscii(TEXT, TEXT + length)), `${place} of ${length}`).toBe(false);
+    }
+  }
+});
